@@ -1,0 +1,233 @@
+//! The canonical body, chunk by chunk (§3.4.3, §3.4.4).
+//!
+//! Simple drops the empty lines at the end and makes sure that a line end closes the body. Relaxed
+//! also drops white space at the end of lines and makes each other run of it one space; an empty body
+//! stays empty.
+//!
+//! What a chunk cannot decide is held back as counts, never as octets: white space that may turn out
+//! to end a line, a CR that may be half of a line end, and line ends that may turn out to close the
+//! body.
+//!
+//! ```text
+//!              WSP                         CR
+//!   text ───────────────▶ white space ───────────────▶ CR ──▶ LF: one line end more, white space gone
+//!    ▲                        │                        │
+//!    └────────────────────────┴────────────────────────┘  any other octet: what is held back goes out
+//! ```
+
+use super::space::regular_prefix_len;
+use crate::algorithm::Canon;
+
+/// Makes a body canonical while it goes by.
+#[derive(Clone, Debug)]
+pub struct CanonicalBody {
+    canon: Canon,
+    /// Line ends that were seen and not handed out.
+    line_ends: u64,
+    /// A CR that was seen and not handed out. It comes after the line ends and the white space.
+    cr: bool,
+    /// White space that was seen and not handed out. It comes after the line ends. Relaxed only.
+    wsp: bool,
+    /// Whether anything was handed out.
+    begun: bool,
+}
+
+impl CanonicalBody {
+    /// At the start of a body.
+    #[must_use]
+    pub fn new(canon: Canon) -> Self {
+        Self { canon, line_ends: 0, cr: false, wsp: false, begun: false }
+    }
+
+    /// Takes the next chunk, of any size, and hands out slices of the canonical body to `sink`.
+    pub fn update(&mut self, chunk: &[u8], sink: &mut impl FnMut(&[u8])) {
+        match self.canon {
+            Canon::Simple => self.simple(chunk, sink),
+            Canon::Relaxed => self.relaxed(chunk, sink),
+        }
+    }
+
+    /// Ends the body.
+    pub fn finish(mut self, sink: &mut impl FnMut(&[u8])) {
+        if self.cr {
+            self.release(sink);
+            sink(b"\r");
+        }
+        match self.canon {
+            // §3.4.3: a body without line end gets one, an empty body too.
+            Canon::Simple => sink(b"\r\n"),
+            // §3.4.4: an empty body is nothing at all.
+            Canon::Relaxed if self.begun => sink(b"\r\n"),
+            Canon::Relaxed => {}
+        }
+    }
+
+    fn simple(&mut self, chunk: &[u8], sink: &mut impl FnMut(&[u8])) {
+        let Some(rest) = self.resolve_cr(chunk, sink) else { return };
+        self.hand_out(rest, sink);
+    }
+
+    fn relaxed(&mut self, chunk: &[u8], sink: &mut impl FnMut(&[u8])) {
+        let mut rest = chunk;
+        loop {
+            // White space and line ends, octet by octet, up to some text.
+            rest = match self.resolve_cr(rest, sink) {
+                None | Some([]) => return,
+                Some([b' ' | b'\t', after @ ..]) => {
+                    self.wsp = true;
+                    after
+                }
+                Some([b'\r', after @ ..]) => {
+                    self.cr = true;
+                    after
+                }
+                Some(text) => {
+                    let (regular, irregular) = text.split_at(regular_prefix_len(text));
+                    self.hand_out(regular, sink);
+                    irregular
+                }
+            };
+        }
+    }
+
+    /// Looks at what follows a CR that was held back. Gives what is left of the chunk; none if the
+    /// chunk is empty, so that nothing is known yet.
+    fn resolve_cr<'c>(
+        &mut self,
+        chunk: &'c [u8],
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Option<&'c [u8]> {
+        if !self.cr {
+            return Some(chunk);
+        }
+        let first = chunk.first()?;
+        self.cr = false;
+        if *first == b'\n' {
+            self.wsp = false;
+            self.line_ends += 1;
+            return chunk.get(1..);
+        }
+        self.release(sink);
+        sink(b"\r");
+        Some(chunk)
+    }
+
+    /// Hands out a run that is canonical as it stands, but for the line ends and the CR at its end,
+    /// which are held back.
+    fn hand_out(&mut self, run: &[u8], sink: &mut impl FnMut(&[u8])) {
+        let (run, cr) = match run {
+            [head @ .., b'\r'] => (head, true),
+            _ => (run, false),
+        };
+        let (text, line_ends) = split_line_ends(run);
+        if !text.is_empty() {
+            self.release(sink);
+            sink(text);
+        }
+        self.line_ends += line_ends;
+        self.cr = cr;
+    }
+
+    /// Hands out the line ends and the white space that were held back, since something follows them.
+    fn release(&mut self, sink: &mut impl FnMut(&[u8])) {
+        self.begun = true;
+        match (self.line_ends, self.wsp) {
+            (0, false) => return,
+            (0, true) => sink(b" "),
+            (1, false) => sink(b"\r\n"),
+            (1, true) => sink(b"\r\n "),
+            (mut left, wsp) => {
+                while left > 0 {
+                    let count = usize::try_from(left).unwrap_or(usize::MAX).min(LINE_ENDS.len());
+                    sink(LINE_ENDS.get(..count).unwrap_or_default().as_flattened());
+                    left -= count as u64;
+                }
+                if wsp {
+                    sink(b" ");
+                }
+            }
+        }
+        self.line_ends = 0;
+        self.wsp = false;
+    }
+}
+
+/// Cuts off the line ends at the end of a run, and counts them.
+fn split_line_ends(run: &[u8]) -> (&[u8], u64) {
+    let mut text = run;
+    let mut count = 0;
+    while let [head @ .., b'\r', b'\n'] = text {
+        text = head;
+        count += 1;
+    }
+    (text, count)
+}
+
+/// Line ends to hand out many at a time.
+const LINE_ENDS: &[[u8; 2]] = &[*b"\r\n"; 64];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(canon: Canon, chunks: &[&[u8]]) -> String {
+        let mut out = Vec::new();
+        let mut sink = |slice: &[u8]| out.extend_from_slice(slice);
+        let mut body = CanonicalBody::new(canon);
+        for chunk in chunks {
+            body.update(chunk, &mut sink);
+        }
+        body.finish(&mut sink);
+        out.escape_ascii().to_string()
+    }
+
+    #[test]
+    fn the_edges_of_both_algorithms() {
+        // (body, simple, relaxed)
+        let cases: [(&[u8], &str, &str); 18] = [
+            (b"", r"\r\n", ""),
+            (b"\r\n", r"\r\n", ""),
+            (b"\r\n\r\n", r"\r\n", ""),
+            (b" \t", r" \t\r\n", ""),
+            (b" \r\n\t\r\n", r" \r\n\t\r\n", ""),
+            (b"a", r"a\r\n", r"a\r\n"),
+            (b"a\r\n", r"a\r\n", r"a\r\n"),
+            (b"a\r\n\r\n\r\n", r"a\r\n", r"a\r\n"),
+            (b"\r\na", r"\r\na\r\n", r"\r\na\r\n"),
+            (b"a\r\n\r\nb", r"a\r\n\r\nb\r\n", r"a\r\n\r\nb\r\n"),
+            (b" C \r\nD \t E\r\n\r\n\r\n", r" C \r\nD \t E\r\n", r" C\r\nD E\r\n"),
+            (b"a\r\n \r\n", r"a\r\n \r\n", r"a\r\n"),
+            (b"a\r\n \r\nb", r"a\r\n \r\nb\r\n", r"a\r\n\r\nb\r\n"),
+            (b"a\tb", r"a\tb\r\n", r"a b\r\n"),
+            (b"a\n\r", r"a\n\r\r\n", r"a\n\r\r\n"),
+            (b"a\r\r\n", r"a\r\r\n", r"a\r\r\n"),
+            (b"a \rb \nc", r"a \rb \nc\r\n", r"a \rb \nc\r\n"),
+            // NBSP, VT and FF are no white space.
+            (b"a\x0b\x0c\xa0\r\n", r"a\x0b\x0c\xa0\r\n", r"a\x0b\x0c\xa0\r\n"),
+        ];
+        for (body, simple, relaxed) in cases {
+            for chunk_len in [1, 2, 3, 1000] {
+                let chunks: Vec<_> = body.chunks(chunk_len).collect();
+                let context = body.escape_ascii().to_string();
+                assert_eq!(canonical(Canon::Simple, &chunks), simple, "{context} by {chunk_len}");
+                assert_eq!(canonical(Canon::Relaxed, &chunks), relaxed, "{context} by {chunk_len}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_chunks_change_nothing() {
+        for canon in [Canon::Simple, Canon::Relaxed] {
+            let body: [&[u8]; 7] = [b"a \r", b"", b"\n", b"", b" ", b"", b"b"];
+            assert_eq!(canonical(canon, &body), canonical(canon, &[&body.concat()]));
+        }
+    }
+
+    #[test]
+    fn many_empty_lines_come_out_when_text_follows() {
+        let body = [&b"\r\n".repeat(1_000)[..], b"a"].concat();
+        let want = body.escape_ascii().to_string() + r"\r\n";
+        assert_eq!(canonical(Canon::Relaxed, &[&body]), want);
+        assert_eq!(canonical(Canon::Simple, &[&body]), want);
+    }
+}

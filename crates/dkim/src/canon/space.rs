@@ -1,0 +1,129 @@
+//! Finds the white space that relaxed canonicalization changes, and skips what it leaves alone.
+//!
+//! Nearly all of a message is already in relaxed form: words with single spaces between them. So both
+//! relaxed algorithms copy or hash long runs as they stand and stop only at *irregular* white space.
+//! The search is what costs time, so it looks at many octets at once: blocks of [`BLOCK_LEN`] in a
+//! loop without branches, which the compiler turns into vector instructions, and in a block that has
+//! something, words of eight octets.
+
+/// The length of the longest start of `octets` that has no irregular white space.
+///
+/// Irregular is each tab, and each space that is followed by another octet up to 0x20 (white space, a
+/// line end, or a control character, which does no harm) or by nothing.
+pub(super) fn regular_prefix_len(octets: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((block, next)) = block_at::<BLOCK_LEN>(octets, at)
+        && is_regular(block, next)
+    {
+        at += BLOCK_LEN;
+    }
+    while let Some((word, next)) = block_at::<WORD_LEN>(octets, at) {
+        let flags = irregular_flags(u64::from_le_bytes(*word), u64::from_le_bytes(*next));
+        if flags != 0 {
+            // The first octet is the lowest, and the highest bit of an octet is its flag.
+            return at + flags.trailing_zeros() as usize / 8;
+        }
+        at += WORD_LEN;
+    }
+    let rest = octets.get(at..).unwrap_or_default();
+    rest.iter()
+        .zip(rest.iter().skip(1).chain(b" "))
+        .position(|(octet, next)| *octet == b'\t' || (*octet == b' ' && *next <= b' '))
+        .map_or(octets.len(), |found| at + found)
+}
+
+/// `N` octets from `at` on, and as many from the one after that on.
+#[inline]
+fn block_at<const N: usize>(octets: &[u8], at: usize) -> Option<(&[u8; N], &[u8; N])> {
+    let rest = octets.get(at..)?;
+    Some((rest.first_chunk()?, rest.get(1..)?.first_chunk()?))
+}
+
+/// Says whether a block has no irregular white space.
+///
+/// Written with what vector units have: comparisons that give 0 or 255, and a maximum. Behind a space,
+/// an octet up to 0x20 has a complement of at least 0xDF.
+#[inline]
+fn is_regular(block: &[u8; BLOCK_LEN], next: &[u8; BLOCK_LEN]) -> bool {
+    let mut tabs = 0_u8;
+    let mut behind_space = 0_u8;
+    for (octet, next) in block.iter().zip(next) {
+        tabs |= if *octet == b'\t' { 0xFF } else { 0 };
+        let mask = if *octet == b' ' { 0xFF } else { 0 };
+        behind_space = behind_space.max(!next & mask);
+    }
+    tabs == 0 && behind_space < !b' '
+}
+
+/// Flags the octets of a word that are irregular, each in its highest bit. `next` is the word that
+/// starts one octet later.
+#[inline]
+fn irregular_flags(word: u64, next: u64) -> u64 {
+    let small_next = !(next | ((next & LOW_BITS) + splat(0x7F - b' '))) & HIGH_BITS;
+    equal_flags(word, b'\t') | (equal_flags(word, b' ') & small_next)
+}
+
+/// Flags the octets of a word that equal `octet`.
+#[inline]
+fn equal_flags(word: u64, octet: u8) -> u64 {
+    let difference = word ^ splat(octet);
+    !(difference | ((difference & LOW_BITS) + LOW_BITS)) & HIGH_BITS
+}
+
+const fn splat(octet: u8) -> u64 {
+    u64::from_ne_bytes([octet; WORD_LEN])
+}
+
+const LOW_BITS: u64 = splat(0x7F);
+const HIGH_BITS: u64 = splat(0x80);
+
+const WORD_LEN: usize = 8;
+
+/// Eight vectors of the smallest kind: long enough that the check at the end of a block costs little,
+/// short enough that a line of indented text is not looked at many times.
+const BLOCK_LEN: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slow(octets: &[u8]) -> usize {
+        (0..octets.len())
+            .find(|at| {
+                let next = octets.get(at + 1).copied().unwrap_or(b' ');
+                octets[*at] == b'\t' || (octets[*at] == b' ' && next <= b' ')
+            })
+            .unwrap_or(octets.len())
+    }
+
+    #[test]
+    fn finds_each_place_in_blocks_words_and_rest() {
+        for len in [0, 1, 7, 8, 9, 127, 128, 129, 130, 300] {
+            for at in 0..len {
+                for pair in
+                    [&b"\t"[..], b"  ", b" \r", b" \t", b" \x00", b" \n", b" !", b" \xa0", b"\x89"]
+                {
+                    let mut octets = vec![b'a'; len];
+                    for (place, octet) in octets.iter_mut().skip(at).zip(pair) {
+                        *place = *octet;
+                    }
+                    assert_eq!(regular_prefix_len(&octets), slow(&octets), "{len} {at} {pair:?}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn agrees_with_the_slow_search(
+            octets in proptest::collection::vec(
+                prop_oneof![40 => 0x21_u8..=0xFF, 4 => Just(b' '), 1 => 0_u8..=0x20], 0..400),
+        ) {
+            prop_assert_eq!(regular_prefix_len(&octets), slow(&octets));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The two text encodings of tag values: base64 and DKIM quoted-printable (§2.10, §2.11).
+//!
+//! Folding white space inside either counts for nothing.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::tag_list::is_fws;
+
+/// Decodes the value of `b=`, `bh=` or `p=`. The grammar of §2.10 lets the padding be missing.
+pub(crate) fn decode_base64(value: &str) -> Option<Vec<u8>> {
+    if value.contains(is_fws) {
+        let mut packed = String::with_capacity(value.len());
+        packed.extend(value.split(is_fws));
+        BASE64.decode(packed).ok()
+    } else {
+        BASE64.decode(value).ok()
+    }
+}
+
+/// Encodes octets for `b=`, `bh=` or `p=`, on one line.
+pub(crate) fn encode_base64(octets: &[u8]) -> String {
+    BASE64.encode(octets)
+}
+
+/// Decodes DKIM quoted-printable to the octets it stands for.
+pub(crate) fn decode_quoted(value: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut octets = value.bytes();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b'=' => {
+                let (high, low) = (octets.next()?, octets.next()?);
+                decoded.push(hex_digit(high)? << 4 | hex_digit(low)?);
+            }
+            // RFC 8616 §5 adds UTF-8 to the safe characters.
+            0x21..=0x7E | 0x80..=0xFF => decoded.push(octet),
+            0x00..=0x1F | 0x7F => return None,
+        }
+    }
+    Some(decoded)
+}
+
+/// Encodes octets as DKIM quoted-printable: all that is not a safe character becomes `=XX`.
+pub(crate) fn encode_quoted(octets: &[u8]) -> String {
+    let mut encoded = String::with_capacity(octets.len());
+    for octet in octets {
+        match octet {
+            b'!'..=b':' | b'<' | b'>'..=b'~' => encoded.push(char::from(*octet)),
+            _ => {
+                encoded.push('=');
+                for digit in [octet >> 4, octet & 0x0F] {
+                    let digit = char::from_digit(u32::from(digit), 16);
+                    encoded.push(digit.expect("a nibble is a hex digit").to_ascii_uppercase());
+                }
+            }
+        }
+    }
+    encoded
+}
+
+fn hex_digit(octet: u8) -> Option<u8> {
+    char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Padding may be missing; bits that stand for nothing must be zero, so that a changed character is
+/// never the same signature.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_takes_folds_and_missing_padding() {
+        let cases = [
+            ("MTIz", Some("123")),
+            ("MT\r\n\tIz", Some("123")),
+            (" M T I z ", Some("123")),
+            ("MTI=", Some("12")),
+            ("MTI", Some("12")),
+            ("", Some("")),
+            ("MTJ=", None),
+            ("MT!z", None),
+            ("MT-z", None),
+            ("=", None),
+            ("MTI=MTI=", None),
+        ];
+        for (text, want) in cases {
+            let decoded = decode_base64(text).map(|octets| String::from_utf8(octets).unwrap());
+            assert_eq!(decoded.as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn quoted_printable_reads_what_it_writes() {
+        let all: Vec<u8> = (0..=255).collect();
+        let encoded = encode_quoted(&all);
+        assert!(encoded.bytes().all(|octet| octet.is_ascii_graphic() && octet != b';'));
+        assert_eq!(decode_quoted(&encoded).unwrap(), all);
+        assert_eq!(decode_quoted("a=\u{20}b"), None);
+        assert_eq!(decode_quoted("a=4"), None);
+        assert_eq!(decode_quoted("a=4\r\n 0").map(|_| ()), None);
+        assert_eq!(decode_quoted("a\r\n =40b").unwrap(), b"a@b");
+    }
+}

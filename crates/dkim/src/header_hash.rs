@@ -1,0 +1,65 @@
+//! Hashes the header fields that a signature covers, in the order of its `h=` (§3.7, step 2).
+
+use aws_lc_rs::digest::Context;
+
+use crate::algorithm::Canon;
+use crate::body_hash::Hash;
+use crate::canon::{write_field, write_signature_field};
+use crate::selection::FieldIndex;
+
+/// A hash of header fields that lacks the signature's own field.
+pub(crate) struct HeaderHash {
+    canon: Canon,
+    context: Context,
+    /// What was not given to the hash yet.
+    buffer: Vec<u8>,
+}
+
+impl HeaderHash {
+    /// Hashes the fields that `names` pick from the header, from the bottom.
+    pub(crate) fn of_fields<'n>(
+        canon: Canon,
+        hash: Hash,
+        names: impl Iterator<Item = &'n str>,
+        index: &FieldIndex<'_, '_>,
+    ) -> Self {
+        let mut this =
+            Self { canon, context: hash.context(), buffer: Vec::with_capacity(TYPICAL_LEN) };
+        let mut picker = index.picker();
+        for name in names {
+            // A name for which no field is left contributes nothing (§5.4.2).
+            let Some(field) = picker.pick(name.as_bytes()) else { continue };
+            write_field(canon, field, &mut this.buffer);
+            if this.buffer.len() >= FLUSH_LEN {
+                this.flush();
+            }
+        }
+        this
+    }
+
+    /// Gives to the hash what is still kept for it, so that waiting for the body costs little memory.
+    pub(crate) fn settle(mut self) -> Self {
+        self.flush();
+        self.buffer = Vec::new();
+        self
+    }
+
+    /// Ends with the signature's own field: `name` in front of the colon, `value` behind it, with the
+    /// value of `b=` cut out.
+    pub(crate) fn finish(mut self, name: &[u8], value: &[u8]) -> aws_lc_rs::digest::Digest {
+        write_signature_field(self.canon, name, value, &mut self.buffer);
+        self.flush();
+        self.context.finish()
+    }
+
+    fn flush(&mut self) {
+        self.context.update(&self.buffer);
+        self.buffer.clear();
+    }
+}
+
+/// How many octets are gathered for one call of the hash.
+const FLUSH_LEN: usize = 16 * 1024;
+
+/// Room for the canonical header of most messages.
+const TYPICAL_LEN: usize = 2048;

@@ -1,0 +1,77 @@
+//! DKIM signatures: parse, canonicalise, sign, verify.
+//!
+//! RFC 6376 with its updates RFC 8301, 8463, 8553 and 8616. In this crate a plain `§3.5` means
+//! RFC 6376 §3.5.
+//!
+//! It does no I/O, has no clock and knows no private key. Signing hands out the digest to be signed and
+//! takes the signature ([`sign`]); verifying hands out the key records it needs and takes the answers
+//! ([`verify`]). The body comes in chunks and is never kept. Any bytes end in an outcome or an error;
+//! what an attacker can make us do is bounded by the constants at the end of each file.
+//!
+//! Reading order, in which each module knows only those before it:
+//!
+//! | module | what it says |
+//! |---|---|
+//! | `name`, `time`, `field`, `algorithm` | the words: domains, selectors, times, header fields, `a=` and `c=` |
+//! | [`tag_list`], `encoding` | the syntax that signatures and key records share |
+//! | [`signature`] | the DKIM-Signature field as typed values |
+//! | `short_rsa`, `public_key`, `key_record` | the TXT record and the key in it |
+//! | [`canon`] | the form of header and body that is hashed |
+//! | `body_hash`, `selection`, `header_hash` | what is hashed, and which fields |
+//! | `outcome`, `check` | how a signature ends, and the way there |
+//! | `fold`, [`sign`] | from a request to a field |
+//! | [`verify`] | from a message to a report |
+//! | `local_file` | messages in files with local line ends |
+
+#![warn(clippy::indexing_slicing, clippy::string_slice)]
+
+mod algorithm;
+mod body_hash;
+pub mod canon;
+mod check;
+mod encoding;
+mod field;
+mod fold;
+mod header_hash;
+mod key_record;
+mod local_file;
+mod name;
+mod outcome;
+mod public_key;
+mod selection;
+mod short_rsa;
+pub mod sign;
+pub mod signature;
+pub mod tag_list;
+mod time;
+pub mod verify;
+
+pub use self::algorithm::{
+    Algorithm, BadCanonicalization, Canon, Canonicalization, UnknownAlgorithm,
+};
+pub use self::field::{
+    Field, FieldName, FieldNameError, Header, HeaderError, MAX_FIELDS, MAX_HEADER_LEN,
+    split_message,
+};
+pub use self::key_record::{
+    IdentityRule, KeyRecord, KeyRecordError, MAX_RECORD_LEN, Mode, Service, key_record_text,
+};
+pub use self::local_file::{LineEnds, LocalFile};
+pub use self::name::{
+    DomainName, MAX_LABEL_LEN, MAX_NAME_LEN, NameError, Selector, key_record_name,
+};
+pub use self::outcome::{AuthResult, Outcome, Remarks};
+pub use self::public_key::{MAX_RSA_BITS, MIN_RSA_BITS, PublicKey, PublicKeyError};
+pub use self::selection::{
+    FieldClasses, FieldPattern, FieldSelection, MAX_SELECTABLE_NAME_LEN, SelectionError,
+};
+pub use self::sign::{
+    MAX_OWN_SIGNATURES, MessageSigning, SignError, SignRequest, SignatureCheck, SignedField,
+    Unsigned, signatures_by,
+};
+pub use self::signature::{Identity, Signature, SignatureAlgorithm, SignatureError};
+pub use self::time::UnixTime;
+pub use self::verify::{
+    KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_SIGNATURES, Report, SignatureReport,
+    Verifier, VerifyRules,
+};

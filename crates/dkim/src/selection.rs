@@ -1,0 +1,419 @@
+//! Which header fields a signature covers (§5.4), and how they are picked from a header (§5.4.2).
+//!
+//! A signer names fields by class:
+//!
+//! | class | in `h=`, for a field that stands there n times |
+//! |---|---|
+//! | oversigned | n + 1 times, so that one added later breaks the signature |
+//! | oversigned if present | n + 1 times if n > 0 |
+//! | as often as present | n times |
+//!
+//! The picking works from the bottom: the first time a name stands in `h=` means the lowest field of
+//! that name, the next time the one above it, and when none is left, nothing.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::field::{Field, FieldName, Header};
+use crate::signature::MAX_SIGNED_FIELDS;
+
+/// Which fields to sign. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct FieldSelection(Rule);
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Default,
+    Classes(Arc<FieldClasses>),
+    Exactly(Arc<[FieldName]>),
+}
+
+impl FieldSelection {
+    /// Takes fields by class.
+    pub fn by_class(classes: FieldClasses) -> Result<Self, SelectionError> {
+        let FieldClasses { oversigned, oversigned_if_present, as_present } = &classes;
+        for name in oversigned.iter().chain(oversigned_if_present) {
+            check(name)?;
+        }
+        for pattern in as_present {
+            check(&pattern.name)?;
+        }
+        // `From` stands in every message that is signed, so each class covers it.
+        let has_from =
+            oversigned.iter().chain(oversigned_if_present).any(|n| *n == FieldName::FROM)
+                || as_present.iter().any(|pattern| pattern.matches(b"From"));
+        if !has_from {
+            return Err(SelectionError::FromMissing);
+        }
+        Ok(Self(Rule::Classes(Arc::new(classes))))
+    }
+
+    /// Signs exactly these names, which become `h=` as they are: in this order and spelling, and as
+    /// often as they stand there.
+    pub fn exactly(names: Vec<FieldName>) -> Result<Self, SelectionError> {
+        if names.len() > MAX_SIGNED_FIELDS {
+            return Err(SelectionError::TooMany);
+        }
+        for name in &names {
+            check(name)?;
+        }
+        if !names.contains(&FieldName::FROM) {
+            return Err(SelectionError::FromMissing);
+        }
+        Ok(Self(Rule::Exactly(names.into())))
+    }
+
+    /// The names of `h=` for a message with this header. Fails if there are too many.
+    pub(crate) fn names<'s>(&'s self, header: &Header<'_>) -> Option<Vec<Cow<'s, str>>> {
+        let names = match &self.0 {
+            Rule::Exactly(names) => names.iter().map(|name| name.as_str().into()).collect(),
+            Rule::Default => DEFAULT.names(header),
+            Rule::Classes(classes) => {
+                let FieldClasses { oversigned, oversigned_if_present, as_present } = &**classes;
+                Classes { oversigned, oversigned_if_present, as_present }.names(header)
+            }
+        };
+        (names.len() <= MAX_SIGNED_FIELDS).then_some(names)
+    }
+}
+
+/// What mail needs today.
+///
+/// Oversigned are the fields that a reader sees or that change what the body means; a second one would
+/// be a forgery. Oversigned if present are those that an MTA may add when they are missing. The rest
+/// is signed where it stands: RFC 8058 asks for the List-Unsubscribe fields, RFC 9477 for CFBL-*,
+/// Gmail's feedback loop for Feedback-ID.
+impl Default for FieldSelection {
+    fn default() -> Self {
+        Self(Rule::Default)
+    }
+}
+
+/// The fields to sign, by class.
+#[derive(Clone, Debug, Default)]
+pub struct FieldClasses {
+    /// Once more than they are present.
+    pub oversigned: Vec<FieldName>,
+    /// Once more than they are present, if they are.
+    pub oversigned_if_present: Vec<FieldName>,
+    /// As often as they are present. What another class has is not taken from here.
+    pub as_present: Vec<FieldPattern>,
+}
+
+impl FieldClasses {
+    /// The classes of [`FieldSelection::default`], to be changed.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self {
+            oversigned: DEFAULT.oversigned.to_vec(),
+            oversigned_if_present: DEFAULT.oversigned_if_present.to_vec(),
+            as_present: DEFAULT.as_present.to_vec(),
+        }
+    }
+}
+
+/// A field name, or the start of names, written `List-*`.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct FieldPattern {
+    name: FieldName,
+    extent: Extent,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Extent {
+    Whole,
+    Start,
+}
+
+impl FieldPattern {
+    const fn literal(text: &'static str) -> Self {
+        Self { name: FieldName::literal(text), extent: Extent::Whole }
+    }
+
+    const fn literal_start(text: &'static str) -> Self {
+        Self { name: FieldName::literal(text), extent: Extent::Start }
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        match self.extent {
+            Extent::Whole => self.name.matches(name),
+            Extent::Start => {
+                name.get(..self.name.as_str().len()).is_some_and(|start| self.name.matches(start))
+            }
+        }
+    }
+}
+
+impl fmt::Display for FieldPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.extent == Extent::Start { "*" } else { "" };
+        write!(f, "{}{star}", self.name)
+    }
+}
+
+impl FromStr for FieldPattern {
+    type Err = SelectionError;
+
+    fn from_str(text: &str) -> Result<Self, SelectionError> {
+        let (name, extent) = match text.strip_suffix('*') {
+            Some(start) => (start, Extent::Start),
+            None => (text, Extent::Whole),
+        };
+        let name = FieldName::parse(name).map_err(|_| SelectionError::BadName)?;
+        check(&name)?;
+        Ok(Self { name, extent })
+    }
+}
+
+/// Why fields cannot be signed as asked.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SelectionError {
+    /// `From` is not among the fields (§5.4).
+    #[error("From has to be signed")]
+    FromMissing,
+    /// A name that is no field name, or cannot stand in `h=`.
+    #[error("a field name to sign is not usable in h=")]
+    BadName,
+    /// A name of more than [`MAX_SELECTABLE_NAME_LEN`] octets.
+    #[error("a field name to sign is longer than {MAX_SELECTABLE_NAME_LEN} octets")]
+    NameTooLong,
+    /// More than [`MAX_SIGNED_FIELDS`] names.
+    #[error("there are more than {MAX_SIGNED_FIELDS} field names to sign")]
+    TooMany,
+}
+
+/// A semicolon, which a field name may have, would end `h=`.
+fn check(name: &FieldName) -> Result<(), SelectionError> {
+    if name.as_str().contains(';') {
+        Err(SelectionError::BadName)
+    } else if name.as_str().len() > MAX_SELECTABLE_NAME_LEN {
+        Err(SelectionError::NameTooLong)
+    } else {
+        Ok(())
+    }
+}
+
+/// The classes, borrowed.
+struct Classes<'s> {
+    oversigned: &'s [FieldName],
+    oversigned_if_present: &'s [FieldName],
+    as_present: &'s [FieldPattern],
+}
+
+impl<'s> Classes<'s> {
+    fn names(&self, header: &Header<'_>) -> Vec<Cow<'s, str>> {
+        let mut names: Vec<Cow<'s, str>> = Vec::with_capacity(TYPICAL_NAMES);
+        let named = |name: &FieldName| header.count(name).min(MAX_SIGNED_FIELDS);
+        for name in self.oversigned {
+            names.extend(std::iter::repeat_n(Cow::Borrowed(name.as_str()), named(name) + 1));
+        }
+        for name in self.oversigned_if_present {
+            let count = named(name);
+            if count > 0 {
+                names.extend(std::iter::repeat_n(Cow::Borrowed(name.as_str()), count + 1));
+            }
+        }
+        for field in header.fields() {
+            let taken = |name: &&FieldName| name.matches(field.name());
+            if self.oversigned.iter().chain(self.oversigned_if_present).any(|name| taken(&name)) {
+                continue;
+            }
+            let Some(pattern) = self.as_present.iter().find(|p| p.matches(field.name())) else {
+                continue;
+            };
+            match pattern.extent {
+                Extent::Whole => names.push(pattern.name.as_str().into()),
+                // The message chose the name; one that does not fit into `h=` is left out.
+                Extent::Start => {
+                    if let Ok(text) = str::from_utf8(field.name())
+                        && FieldName::parse(text).is_ok_and(|name| check(&name).is_ok())
+                    {
+                        names.push(text.to_owned().into());
+                    }
+                }
+            }
+            if names.len() > MAX_SIGNED_FIELDS {
+                break;
+            }
+        }
+        names
+    }
+}
+
+/// The fields of a header in the order of their names, for picking them by `h=`.
+///
+/// Made once for a header, so that many signatures with long lists over many fields cost no more than
+/// a search each.
+pub(crate) struct FieldIndex<'h, 'a> {
+    fields: &'h [Field<'a>],
+    /// Places in `fields`, by name and within a name from the top.
+    by_name: Vec<u32>,
+}
+
+impl<'h, 'a> FieldIndex<'h, 'a> {
+    pub(crate) fn new(header: &'h Header<'a>) -> Self {
+        let fields = header.as_slice();
+        let mut by_name: Vec<u32> = (0_u32..).take(fields.len()).collect();
+        by_name.sort_by(|one, two| compare(name_at(fields, *one), name_at(fields, *two)));
+        Self { fields, by_name }
+    }
+
+    /// Starts to pick fields for one signature.
+    pub(crate) fn picker(&self) -> FieldPicker<'_, 'h, 'a> {
+        FieldPicker { index: self, picked: vec![0; self.by_name.len()] }
+    }
+}
+
+/// Picks fields for one signature, from the bottom (§5.4.2).
+pub(crate) struct FieldPicker<'i, 'h, 'a> {
+    index: &'i FieldIndex<'h, 'a>,
+    /// How many of a name were picked, at the place where the name begins in `by_name`.
+    picked: Vec<u32>,
+}
+
+impl<'a> FieldPicker<'_, '_, 'a> {
+    /// The lowest field of this name that was not picked yet.
+    pub(crate) fn pick(&mut self, name: &[u8]) -> Option<Field<'a>> {
+        let FieldIndex { fields, by_name } = self.index;
+        let order = |at: &u32| compare(name_at(fields, *at), name);
+        let start = by_name.partition_point(|at| order(at) == Ordering::Less);
+        let rest = by_name.get(start..)?;
+        let count = rest.partition_point(|at| order(at) == Ordering::Equal);
+        let picked = self.picked.get_mut(start)?;
+        let from_bottom = count.checked_sub(*picked as usize + 1)?;
+        *picked += 1;
+        let at = rest.get(from_bottom)?;
+        fields.get(*at as usize).copied()
+    }
+}
+
+fn name_at<'a>(fields: &[Field<'a>], at: u32) -> &'a [u8] {
+    fields.get(at as usize).map_or(&[], |field| field.name())
+}
+
+/// Orders names without regard to case. Length goes first because it decides most comparisons.
+fn compare(one: &[u8], two: &[u8]) -> Ordering {
+    one.len().cmp(&two.len()).then_with(|| {
+        one.iter().map(u8::to_ascii_lowercase).cmp(two.iter().map(u8::to_ascii_lowercase))
+    })
+}
+
+/// See [`FieldSelection::default`].
+const DEFAULT: Classes<'static> = Classes {
+    oversigned: &[
+        FieldName::FROM,
+        FieldName::literal("To"),
+        FieldName::literal("Cc"),
+        FieldName::literal("Subject"),
+        FieldName::literal("Reply-To"),
+        FieldName::literal("MIME-Version"),
+        FieldName::literal("Content-Type"),
+        FieldName::literal("Content-Transfer-Encoding"),
+    ],
+    oversigned_if_present: &[
+        FieldName::literal("Date"),
+        FieldName::literal("Message-ID"),
+        FieldName::literal("List-Unsubscribe"),
+        FieldName::literal("List-Unsubscribe-Post"),
+    ],
+    as_present: &[
+        FieldPattern::literal("Sender"),
+        FieldPattern::literal("In-Reply-To"),
+        FieldPattern::literal("References"),
+        FieldPattern::literal_start("List-"),
+        FieldPattern::literal("Feedback-ID"),
+        FieldPattern::literal_start("CFBL-"),
+    ],
+};
+
+/// The longest field name in `h=`: it has to fit on a line of 78 columns behind a space and in front of
+/// a colon (RFC 5322 §2.1.1).
+pub const MAX_SELECTABLE_NAME_LEN: usize = 74;
+
+/// Room for the names of most signatures.
+const TYPICAL_NAMES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(selection: &FieldSelection, raw: &[u8]) -> String {
+        selection.names(&Header::parse(raw).unwrap()).unwrap().join(":")
+    }
+
+    fn name(text: &str) -> FieldName {
+        FieldName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn three_classes_are_listed_as_often_as_they_should() {
+        let raw = b"Received: x\r\nReferences: 1\r\nlist-Foo: 1\r\nFROM: a\r\nTo: b\r\nTo: c\r\n\
+            Date: d\r\nList-Unsubscribe: e\r\nList-Foo: 2\r\nSender: f\r\nbroken\r\nList-: g\r\n\
+            List-a;b=c: h\r\n";
+        assert_eq!(
+            names(&FieldSelection::default(), raw),
+            "From:From:To:To:To:Cc:Subject:Reply-To:MIME-Version:Content-Type:\
+             Content-Transfer-Encoding:Date:Date:List-Unsubscribe:List-Unsubscribe:\
+             References:list-Foo:List-Foo:Sender:List-"
+        );
+    }
+
+    #[test]
+    fn standard_classes_are_the_default() {
+        let raw = b"From: a\r\nList-Id: b\r\nMessage-ID: c\r\nCFBL-Address: d\r\n";
+        let by_class = FieldSelection::by_class(FieldClasses::standard()).unwrap();
+        assert_eq!(names(&by_class, raw), names(&FieldSelection::default(), raw));
+    }
+
+    #[test]
+    fn exact_lists_are_taken_as_written() {
+        let exact =
+            FieldSelection::exactly(["to", "FROM", "to", "X-None"].map(name).to_vec()).unwrap();
+        assert_eq!(names(&exact, b"From: a\r\nTo: b\r\nTo: c\r\n"), "to:FROM:to:X-None");
+    }
+
+    #[test]
+    fn lists_that_make_no_signature_are_refused() {
+        let exactly = |names: &[&str]| {
+            FieldSelection::exactly(names.iter().map(|text| name(text)).collect()).map(|_| ())
+        };
+        assert_eq!(exactly(&["To"]), Err(SelectionError::FromMissing));
+        assert_eq!(exactly(&[]), Err(SelectionError::FromMissing));
+        assert_eq!(exactly(&["From", "a;b"]), Err(SelectionError::BadName));
+        assert_eq!(exactly(&["From", &"a".repeat(75)]), Err(SelectionError::NameTooLong));
+        assert_eq!(exactly(&["From"; MAX_SIGNED_FIELDS + 1]), Err(SelectionError::TooMany));
+
+        let classes = FieldClasses { oversigned: vec![name("To")], ..FieldClasses::default() };
+        assert_eq!(FieldSelection::by_class(classes).unwrap_err(), SelectionError::FromMissing);
+        for bad in ["", "*", "a b", "a;b", "a;*", "a:b*"] {
+            assert!(bad.parse::<FieldPattern>().is_err(), "{bad:?}");
+        }
+        assert_eq!("List-*".parse::<FieldPattern>().unwrap().to_string(), "List-*");
+    }
+
+    #[test]
+    fn endless_fields_are_no_signature() {
+        let raw = [&b"From: a\r\n"[..], &b"List-A: b\r\n".repeat(MAX_SIGNED_FIELDS)].concat();
+        assert!(FieldSelection::default().names(&Header::parse(&raw).unwrap()).is_none());
+    }
+
+    #[test]
+    fn fields_are_picked_from_the_bottom() {
+        let raw = b"A: 1\r\nB: 2\r\na: 3\r\nAB: 4\r\nA : 5\r\nnone\r\n";
+        let header = Header::parse(raw).unwrap();
+        let index = FieldIndex::new(&header);
+        let mut picker = index.picker();
+        let mut pick = |name: &[u8]| picker.pick(name).map(|field| field.value().to_vec());
+
+        let picked = [b"a", b"A", b"b", b"a", b"a", b"b", b"x"].map(|name| pick(name));
+        let want = [Some(b" 5"), Some(b" 3"), Some(b" 2"), Some(b" 1"), None, None, None];
+        assert_eq!(picked, want.map(|value| value.map(|v| v.to_vec())));
+        assert_eq!(pick(b"AB"), Some(b" 4".to_vec()));
+    }
+}

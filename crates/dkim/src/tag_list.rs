@@ -1,0 +1,229 @@
+//! Tag lists: the `name=value; name=value` syntax of DKIM (§3.2, erratum 5070).
+//!
+//! Signatures (§3.5) and key records (§3.6.1) share this grammar. This module knows the grammar and
+//! nothing else: which tags exist, which are required and what their values mean is for
+//! [`crate::signature`] and [`crate::key_record`].
+//!
+//! Nothing is copied or unfolded. White space inside a value stays, because only the description of
+//! the tag says whether it counts. A list with the same name twice is invalid as a whole (§3.2).
+
+use std::ops::Range;
+
+use memchr::memchr2_iter;
+use thiserror::Error;
+
+/// A syntactically valid tag list. Names are unique; the order is that of the text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TagList<'a>(Vec<Tag<'a>>);
+
+impl<'a> TagList<'a> {
+    /// Parses a tag list, with or without its closing semicolon.
+    pub fn parse(octets: &'a [u8]) -> Result<Self, TagListError> {
+        let text = str::from_utf8(octets).map_err(|_| TagListError::NotUtf8)?;
+        check_folding(octets)?;
+
+        // §3.2 allows one semicolon behind the last tag. Senders put white space after it too, for which
+        // the grammar has no place; we take that. Without the semicolon the white space belongs to the
+        // last tag.
+        let list = text.trim_end_matches(is_fws).strip_suffix(';').unwrap_or(text);
+
+        let mut tags: Vec<Tag<'a>> = Vec::with_capacity(TYPICAL_TAGS);
+        let mut start = 0;
+        for spec in list.split(';') {
+            let tag = Tag::parse(spec, start)?;
+            if tags.len() == MAX_TAGS {
+                return Err(TagListError::TooManyTags);
+            }
+            // MAX_TAGS bounds this search; a set would only cost more.
+            if tags.iter().any(|seen| seen.name == tag.name) {
+                return Err(TagListError::DuplicateName);
+            }
+            tags.push(tag);
+            start += spec.len() + 1;
+        }
+        Ok(Self(tags))
+    }
+
+    /// The tag called `name`. Names are case-sensitive (§3.2).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Tag<'a>> {
+        self.0.iter().find(|tag| tag.name == name)
+    }
+
+    /// The value of the tag called `name`.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&'a str> {
+        self.get(name).map(|tag| tag.value)
+    }
+
+    /// The tags in the order of the text.
+    pub fn iter(&self) -> impl Iterator<Item = &Tag<'a>> {
+        self.0.iter()
+    }
+}
+
+/// One tag of a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tag<'a> {
+    /// The name, such as `bh`.
+    pub name: &'a str,
+    /// The value, without outer and with inner white space.
+    pub value: &'a str,
+    /// Where the value stands in the text, as octets: all between the equals sign and the semicolon or
+    /// the end, with its outer white space. This is what is cut out of `b=` before hashing (§3.7).
+    pub span: Range<usize>,
+}
+
+impl<'a> Tag<'a> {
+    fn parse(spec: &'a str, start: usize) -> Result<Self, TagListError> {
+        let (name, value) = spec.split_once('=').ok_or(TagListError::NoEqualsSign)?;
+        let span = start + name.len() + 1..start + spec.len();
+        let name = name.trim_matches(is_fws);
+        let value = value.trim_matches(is_fws);
+        if !is_name(name) {
+            return Err(TagListError::BadName);
+        }
+        // Without an early exit the compiler looks at many octets at once.
+        if !value.bytes().fold(true, |good, octet| good & is_value_octet(octet)) {
+            return Err(TagListError::BadValue);
+        }
+        Ok(Self { name, value, span })
+    }
+}
+
+/// Why a text is not a tag list. All of these are the fault of who wrote it.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum TagListError {
+    /// Octets that are not UTF-8 (RFC 8616 §5 allows no more).
+    #[error("the text is not UTF-8")]
+    NotUtf8,
+    /// A CR or LF that is not part of folding white space.
+    #[error("a line break stands outside folding white space")]
+    BadFolding,
+    /// A name that is empty or has a forbidden character.
+    #[error("a tag name is malformed")]
+    BadName,
+    /// A control character in a value.
+    #[error("a tag value has a forbidden character")]
+    BadValue,
+    /// The same name twice, which makes the whole list invalid (§3.2).
+    #[error("a tag stands there twice")]
+    DuplicateName,
+    /// A tag without `=`; also an empty tag or list.
+    #[error("a tag is empty or has no equals sign")]
+    NoEqualsSign,
+    /// More than [`MAX_TAGS`] tags.
+    #[error("there are more than {MAX_TAGS} tags")]
+    TooManyTags,
+}
+
+/// Folding white space is CRLF followed by a space or tab (§2.8); no other CR or LF may occur.
+fn check_folding(octets: &[u8]) -> Result<(), TagListError> {
+    for at in memchr2_iter(b'\r', b'\n', octets) {
+        let is_fold = match octets.get(at) {
+            Some(b'\r') => matches!(octets.get(at + 1..at + 3), Some([b'\n', b' ' | b'\t'])),
+            Some(_) | None => at > 0 && octets.get(at - 1) == Some(&b'\r'),
+        };
+        if !is_fold {
+            return Err(TagListError::BadFolding);
+        }
+    }
+    Ok(())
+}
+
+/// Says whether a character is white space or part of a fold.
+pub(crate) fn is_fws(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'_')
+}
+
+/// VALCHAR of §3.2, folding white space, and the octets of what RFC 8616 §5 adds. The semicolon cannot
+/// get here.
+fn is_value_octet(octet: u8) -> bool {
+    (octet >= b' ' && octet != 0x7F) | (octet == b'\t') | (octet == b'\r') | (octet == b'\n')
+}
+
+/// The largest number of tags in a list: several times the number of registered tags. No official
+/// reference; it bounds the work for one field.
+pub const MAX_TAGS: usize = 64;
+
+/// Room for the tags of most signatures.
+const TYPICAL_TAGS: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::TagListError::*;
+    use super::*;
+
+    #[test]
+    fn keeps_order_inner_white_space_and_place() {
+        let text = b" v=1;\r\n\tbh = MTIz\r\n NDU2 ; b=";
+        let list = TagList::parse(text).unwrap();
+
+        let tags: Vec<_> = list.iter().map(|tag| (tag.name, tag.value)).collect();
+        assert_eq!(tags, [("v", "1"), ("bh", "MTIz\r\n NDU2"), ("b", "")]);
+        let spans: Vec<_> = list.iter().map(|tag| &text[tag.span.clone()]).collect();
+        assert_eq!(spans, [&b"1"[..], b" MTIz\r\n NDU2 ", b""]);
+    }
+
+    #[test]
+    fn white_space_round_the_last_value_is_part_of_its_place() {
+        for (text, want) in
+            [(&b"b=a \r\n "[..], &b"a \r\n "[..]), (b"b= a ; ", b" a "), (b"b=;", b"")]
+        {
+            let list = TagList::parse(text).unwrap();
+            assert_eq!(&text[list.get("b").unwrap().span.clone()], want);
+        }
+    }
+
+    #[test]
+    fn accepts_what_senders_write() {
+        for text in
+            ["v=1", "v=1;", "v=1; ", "v=1;\r\n ", "v=1; V=2", "d=例え.example", "v=", "v= ;"]
+        {
+            assert!(TagList::parse(text.as_bytes()).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rejects_what_the_grammar_forbids() {
+        let cases: [(&[u8], _); 20] = [
+            (b"", NoEqualsSign),
+            (b" ", NoEqualsSign),
+            (b";", NoEqualsSign),
+            (b"v", NoEqualsSign),
+            (b"v=1;;", NoEqualsSign),
+            (b"v=1; ;", NoEqualsSign),
+            (b"v=1;;d=a", NoEqualsSign),
+            (b";v=1", NoEqualsSign),
+            (b"=1", BadName),
+            (b"1v=1", BadName),
+            (b"v w=1", BadName),
+            ("ä=1".as_bytes(), BadName),
+            (b"v=\x07", BadValue),
+            (b"v=\x7f", BadValue),
+            (b"v=1; v=1", DuplicateName),
+            (b"v=1\r\n", BadFolding),
+            (b"v=1;\nd=a", BadFolding),
+            (b"v=1;\r d=a", BadFolding),
+            (b"v=1;\r\nd=a", BadFolding),
+            (b"v=\xff", NotUtf8),
+        ];
+        for (text, want) in cases {
+            assert_eq!(TagList::parse(text), Err(want), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn bounds_the_number_of_tags() {
+        let list = |n: usize| (0..n).map(|i| format!("t{i}=;")).collect::<String>();
+
+        assert!(TagList::parse(list(MAX_TAGS).as_bytes()).is_ok());
+        assert_eq!(TagList::parse(list(MAX_TAGS + 1).as_bytes()), Err(TooManyTags));
+    }
+}

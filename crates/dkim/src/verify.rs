@@ -1,0 +1,311 @@
+//! Verifies the signatures of a message, in steps, without looking anything up (§6.1).
+//!
+//! ```text
+//!   Verifier::start(header, rules, now) ──▶ the key queries
+//!        │ body(chunk) …    one pass for all signatures
+//!        │ answer(query, …) in any order, before or after the body
+//!        ▼ finish
+//!      Report: an outcome for each DKIM-Signature field, from the top
+//! ```
+//!
+//! Work is bounded by [`VerifyRules::max_signatures`]. Where a message has more, those whose `d=` is
+//! aligned with the domain in From go first, since nobody else's count for DMARC.
+
+use crate::body_hash::BodyHashes;
+use crate::check::Pending;
+use crate::field::{Field, FieldName, Header};
+use crate::key_record::{KeyRecord, KeyRecordError};
+use crate::name::{DomainName, Selector};
+use crate::outcome::Outcome;
+use crate::selection::FieldIndex;
+use crate::signature::{Labels, Signature};
+use crate::time::UnixTime;
+
+/// How a verifier works.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VerifyRules {
+    /// How many signatures of a message are checked.
+    pub max_signatures: usize,
+}
+
+impl Default for VerifyRules {
+    fn default() -> Self {
+        Self { max_signatures: MAX_SIGNATURES }
+    }
+}
+
+/// A message that is being verified.
+pub struct Verifier {
+    candidates: Vec<Candidate>,
+    bodies: BodyHashes,
+    answers: Vec<Option<KeyAnswer>>,
+}
+
+impl Verifier {
+    /// Reads the signatures in a header. Gives the key records that are needed, each name once.
+    #[must_use]
+    pub fn start(header: &Header<'_>, rules: &VerifyRules, now: UnixTime) -> (Self, Vec<KeyQuery>) {
+        let mut start = Start { header, now, index: None, bodies: BodyHashes::default() };
+        let mut queries: Vec<KeyQuery> = Vec::new();
+        let fields: Vec<_> = header
+            .fields()
+            .enumerate()
+            .filter(|(_, field)| field.is_named(&FieldName::DKIM_SIGNATURE))
+            .collect();
+        let chosen = choose(&fields, header, rules.max_signatures);
+        let candidates = fields
+            .iter()
+            .zip(chosen)
+            .map(|((place, field), choice)| match choice {
+                Choice::Check => start.candidate(*place, *field, &mut queries),
+                Choice::Leave => Candidate {
+                    place: *place,
+                    labels: Labels::read(field.value()),
+                    state: State::Settled(Outcome::NotChecked),
+                },
+            })
+            .collect();
+        let answers = queries.iter().map(|_| None).collect();
+        (Self { candidates, bodies: start.bodies, answers }, queries)
+    }
+
+    /// Takes the next chunk of the body, of any size.
+    pub fn body(&mut self, chunk: &[u8]) {
+        self.bodies.update(chunk);
+    }
+
+    /// Takes the answer to a key query. A second answer to the same query replaces the first.
+    pub fn answer(&mut self, query: KeyQueryId, answer: KeyAnswer) {
+        if let Some(slot) = self.answers.get_mut(query.0) {
+            *slot = Some(answer);
+        }
+    }
+
+    /// Ends the body and judges the signatures.
+    #[must_use]
+    pub fn finish(self) -> Report {
+        let bodies = self.bodies.finish();
+        let answers = self.answers;
+        let signatures = self
+            .candidates
+            .into_iter()
+            .map(|Candidate { place, labels, state }| {
+                let outcome = match state {
+                    State::Settled(outcome) => outcome,
+                    State::Pending(pending, query) => match answers.get(query.0) {
+                        Some(Some(answer)) => {
+                            answer.judge_each(|record| pending.judge(record, &bodies))
+                        }
+                        Some(None) | None => Outcome::NotAnswered,
+                    },
+                };
+                let Labels { signing_domain, selector, algorithm } = labels;
+                SignatureReport { field: place, signing_domain, selector, algorithm, outcome }
+            })
+            .collect();
+        Report { signatures }
+    }
+}
+
+/// A key record that the verifier needs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyQuery {
+    /// To name it in the answer.
+    pub id: KeyQueryId,
+    /// Whose TXT records are asked for.
+    pub name: DomainName,
+}
+
+/// Names a key query of one verifier.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct KeyQueryId(usize);
+
+/// What the DNS says to a key query.
+#[derive(Clone, Debug)]
+pub enum KeyAnswer {
+    /// The TXT records at the name, read. There should be one (§3.6.2.2).
+    Records(Vec<Result<KeyRecord, KeyRecordError>>),
+    /// The name does not exist or has no TXT record.
+    NoRecord,
+    /// A name server failed (SERVFAIL, REFUSED and the like).
+    ServerFailure,
+    /// No name server answered in time.
+    Timeout,
+}
+
+impl KeyAnswer {
+    /// Reads the texts of TXT records, each with its strings joined. Looks at [`MAX_KEY_RECORDS`].
+    pub fn from_texts<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> Self {
+        let records: Vec<_> = texts
+            .into_iter()
+            .take(MAX_KEY_RECORDS)
+            .map(|text| KeyRecord::parse(text.as_ref()))
+            .collect();
+        if records.is_empty() { Self::NoRecord } else { Self::Records(records) }
+    }
+
+    /// Tries each record, which §6.1.2 leaves to the verifier, and gives the outcome that tells most.
+    fn judge_each(&self, judge: impl Fn(&KeyRecord) -> Outcome) -> Outcome {
+        match self {
+            Self::Records(records) => records
+                .iter()
+                .take(MAX_KEY_RECORDS)
+                .map(|record| match record {
+                    Ok(record) => judge(record),
+                    Err(error) => Outcome::BadKeyRecord(*error),
+                })
+                .min_by_key(Outcome::rank)
+                .unwrap_or(Outcome::NoKey),
+            Self::NoRecord => Outcome::NoKey,
+            Self::ServerFailure => Outcome::KeyServerFailure,
+            Self::Timeout => Outcome::KeyTimeout,
+        }
+    }
+}
+
+/// What became of the signatures of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// One for each DKIM-Signature field, from the top.
+    pub signatures: Vec<SignatureReport>,
+}
+
+impl Report {
+    /// Says whether a signature passes.
+    #[must_use]
+    pub fn has_pass(&self) -> bool {
+        self.signatures.iter().any(|signature| signature.outcome.is_pass())
+    }
+}
+
+/// What became of one signature.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignatureReport {
+    /// The place of the field among [`Header::fields`].
+    pub field: usize,
+    /// `d=`, if it can be read.
+    pub signing_domain: Option<DomainName>,
+    /// `s=`, if it can be read.
+    pub selector: Option<Selector>,
+    /// `a=`, as it was written, if it can be read.
+    pub algorithm: Option<Box<str>>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+struct Candidate {
+    place: usize,
+    labels: Labels,
+    state: State,
+}
+
+enum State {
+    Settled(Outcome),
+    Pending(Box<Pending>, KeyQueryId),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Choice {
+    Check,
+    Leave,
+}
+
+/// What the reading of all signatures shares.
+struct Start<'s, 'a> {
+    header: &'s Header<'a>,
+    now: UnixTime,
+    /// Made when the first signature needs it.
+    index: Option<FieldIndex<'s, 'a>>,
+    bodies: BodyHashes,
+}
+
+impl Start<'_, '_> {
+    fn candidate(
+        &mut self,
+        place: usize,
+        field: Field<'_>,
+        queries: &mut Vec<KeyQuery>,
+    ) -> Candidate {
+        let signature = match Signature::parse(field.value()) {
+            Ok(signature) => signature,
+            Err(error) => {
+                let labels = Labels::read(field.value());
+                return Candidate {
+                    place,
+                    labels,
+                    state: State::Settled(Outcome::Malformed(error)),
+                };
+            }
+        };
+        let labels = Labels {
+            signing_domain: Some(signature.signing_domain().clone()),
+            selector: Some(signature.selector().clone()),
+            algorithm: Some(signature.algorithm().as_str().into()),
+        };
+        let header = self.header;
+        let index = self.index.get_or_insert_with(|| FieldIndex::new(header));
+        let state = match Pending::new(field, &signature, index, &mut self.bodies, self.now) {
+            Ok(pending) => State::Pending(Box::new(pending), query(queries, signature.key_name())),
+            Err(outcome) => State::Settled(outcome),
+        };
+        Candidate { place, labels, state }
+    }
+}
+
+/// The query for that name, an old one or a new one.
+fn query(queries: &mut Vec<KeyQuery>, name: &DomainName) -> KeyQueryId {
+    match queries.iter().find(|query| query.name == *name) {
+        Some(query) => query.id,
+        None => {
+            let id = KeyQueryId(queries.len());
+            queries.push(KeyQuery { id, name: name.clone() });
+            id
+        }
+    }
+}
+
+/// Decides which signatures are checked: all of them up to the bound, else the aligned ones first and
+/// then from the top.
+fn choose(fields: &[(usize, Field<'_>)], header: &Header<'_>, bound: usize) -> Vec<Choice> {
+    if fields.len() <= bound {
+        return vec![Choice::Check; fields.len()];
+    }
+    let author = author_domain(header);
+    let is_aligned = |field: &Field<'_>| {
+        let (Some(author), Some(signer)) = (&author, Labels::read(field.value()).signing_domain)
+        else {
+            return false;
+        };
+        author.is_same_or_subdomain_of(&signer) || signer.is_same_or_subdomain_of(author)
+    };
+    let aligned: Vec<bool> = fields.iter().map(|(_, field)| is_aligned(field)).collect();
+    let mut choices = vec![Choice::Leave; fields.len()];
+    let mut left = bound;
+    for wanted in [true, false] {
+        for (choice, is_aligned) in choices.iter_mut().zip(&aligned) {
+            if *is_aligned == wanted && left > 0 {
+                *choice = Choice::Check;
+                left -= 1;
+            }
+        }
+    }
+    choices
+}
+
+/// The domain behind the last `@` of the lowest From field. It only puts signatures into an order, so
+/// no more care is needed.
+fn author_domain(header: &Header<'_>) -> Option<DomainName> {
+    let value = header.matching(&FieldName::FROM).next()?.value();
+    let at = memchr::memrchr(b'@', value)?;
+    let domain = value.get(at + 1..)?.trim_ascii_start();
+    let is_end = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b'>' | b',' | b';');
+    let end = domain.iter().position(is_end).unwrap_or(domain.len());
+    DomainName::parse(str::from_utf8(domain.get(..end)?).ok()?).ok()
+}
+
+/// How many signatures of a message are checked unless the caller says otherwise. §6.1 leaves it to
+/// the verifier; mail has one to three, and a message that went through many lists some more.
+pub const MAX_SIGNATURES: usize = 15;
+
+/// How many TXT records of one name are tried.
+pub const MAX_KEY_RECORDS: usize = 8;
