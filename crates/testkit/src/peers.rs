@@ -1,0 +1,74 @@
+//! Where `tests/install-peers` put the programs that tests compare Postseal with, and how to run them.
+//!
+//! A peer that is missing is an error, never a reason to skip a test. Programs of the peers' Debian
+//! root run in a chroot of it, which takes root: a test run by someone else goes through sudo.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+/// The build folder at the top of the repository, which git ignores.
+pub fn build_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build")
+}
+
+/// The Debian root with Postfix, Mail::DKIM and libopendkim.
+///
+/// # Errors
+///
+/// When `tests/install-peers` has not run.
+pub fn debian_root() -> Result<PathBuf> {
+    installed("peers/root")
+}
+
+/// The interpreter of the Python environment with dkimpy.
+///
+/// # Errors
+///
+/// When `tests/install-peers` has not run.
+pub fn python() -> Result<PathBuf> {
+    installed("peers/venv/bin/python")
+}
+
+/// A script of `tests/peers`.
+///
+/// # Errors
+///
+/// When there is no such file.
+pub fn script(name: &str) -> Result<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers").join(name);
+    ensure!(path.exists(), "there is no {}", path.display());
+    Ok(path)
+}
+
+/// A command that runs as root: as it is if the test does, else through `sudo -n`.
+pub fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if runs_as_root() {
+        Command::new(program)
+    } else {
+        let mut command = Command::new("sudo");
+        command.arg("-n").arg("--").arg(program);
+        command
+    }
+}
+
+/// A command that runs inside `root`, which may be `/`.
+pub fn inside(root: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = as_root("chroot");
+    command.arg(root).arg(program);
+    command
+}
+
+/// A part of the build folder that `tests/install-peers` makes.
+pub(crate) fn installed(part: &str) -> Result<PathBuf> {
+    let path = build_folder().join(part);
+    ensure!(path.exists(), "{} is not there: run tests/install-peers", path.display());
+    Ok(path)
+}
+
+fn runs_as_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0)
+}
