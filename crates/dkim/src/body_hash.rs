@@ -5,7 +5,8 @@
 //! behind the canonicalization.
 //!
 //! Long slices go to the hash straight from the chunk. Short ones, which only irregular white space
-//! makes, are gathered first, because a call of the hash function costs more than a short copy.
+//! makes, are gathered first, because a call of the hash function that does not end at one of its
+//! blocks costs more than a short copy.
 
 use aws_lc_rs::digest::{self, Context, Digest};
 
@@ -28,11 +29,11 @@ impl Hash {
         }
     }
 
-    pub(crate) fn context(self) -> Context {
-        Context::new(match self {
+    pub(crate) fn function(self) -> &'static digest::Algorithm {
+        match self {
             Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => &digest::SHA256,
-        })
+        }
     }
 }
 
@@ -108,7 +109,12 @@ impl Lane {
     fn hasher(&mut self, hash: Hash, length: Option<u64>) -> usize {
         let hashers = &mut self.output.hashers;
         hashers.iter().position(|h| h.hash == hash && h.length == length).unwrap_or_else(|| {
-            hashers.push(Hasher { hash, length, left: length, context: hash.context() });
+            hashers.push(Hasher {
+                hash,
+                length,
+                left: length,
+                context: Context::new(hash.function()),
+            });
             hashers.len() - 1
         })
     }
@@ -139,14 +145,20 @@ impl Output {
             for hasher in &mut self.hashers {
                 hasher.update(slice);
             }
+            return;
+        }
+        // Reserves once, at the first short slice of a body.
+        if self.gathered.capacity() == 0 {
+            self.gathered.reserve_exact(GATHERED_LEN);
+        }
+        // A full buffer is a whole number of the hash's blocks, which spares it a buffer of its own.
+        let room = GATHERED_LEN - self.gathered.len();
+        if slice.len() >= room {
+            let (head, tail) = slice.split_at(room);
+            self.gathered.extend_from_slice(head);
+            self.flush();
+            self.gathered.extend_from_slice(tail);
         } else {
-            if self.gathered.len() + slice.len() > GATHERED_LEN {
-                self.flush();
-            }
-            // Reserves once, at the first short slice of a body.
-            if self.gathered.capacity() == 0 {
-                self.gathered.reserve_exact(GATHERED_LEN);
-            }
             self.gathered.extend_from_slice(slice);
         }
     }
@@ -182,10 +194,10 @@ impl Hasher {
 }
 
 /// From this length on a slice is hashed from where it is.
-const LONG_SLICE: usize = 512;
+const LONG_SLICE: usize = 2048;
 
 /// How many octets of short slices are gathered for one call.
-const GATHERED_LEN: usize = 4096;
+const GATHERED_LEN: usize = 8192;
 
 #[cfg(test)]
 mod tests {

@@ -42,7 +42,7 @@ impl Pending {
     /// Does all that needs only the header. `field` is the one that `signature` was parsed from.
     pub(crate) fn new(
         field: Field<'_>,
-        signature: &Signature<'_>,
+        signature: Signature<'_>,
         index: &FieldIndex<'_, '_>,
         bodies: &mut BodyHashes,
         now: UnixTime,
@@ -53,19 +53,24 @@ impl Pending {
         let hash = Hash::of(signature.algorithm());
         let canonicalization = signature.canonicalization();
         let names = signature.signed_fields().iter().copied();
+        let (head, tail) = signature.around_signature();
         let header_digest = HeaderHash::of_fields(canonicalization.header, hash, names, index)
-            .finish(field.raw_name(), &signature.value_without_signature());
+            .finish(field.raw_name(), head, tail);
+        let has_exact_identity = signature
+            .identity()
+            .is_none_or(|identity| identity.domain() == signature.signing_domain());
+        let (algorithm, body_length) = (signature.algorithm(), signature.body_length());
+        let is_from_future = signature.signed_at().is_some_and(|signed_at| signed_at > now);
+        let (signature, body_hash) = signature.into_hashes();
         Ok(Self {
-            algorithm: signature.algorithm(),
-            signature: signature.signature().to_vec(),
-            body_hash: signature.body_hash().to_vec(),
-            body_length: signature.body_length(),
-            body: bodies.request(canonicalization.body, hash, signature.body_length()),
+            algorithm,
+            signature,
+            body_hash,
+            body_length,
+            body: bodies.request(canonicalization.body, hash, body_length),
             header_digest,
-            has_exact_identity: signature
-                .identity()
-                .is_none_or(|identity| identity.domain() == signature.signing_domain()),
-            is_from_future: signature.signed_at().is_some_and(|signed_at| signed_at > now),
+            has_exact_identity,
+            is_from_future,
         })
     }
 

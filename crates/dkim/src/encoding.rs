@@ -5,18 +5,22 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
-use crate::tag_list::is_fws;
+use memchr::memchr3;
 
 /// Decodes the value of `b=`, `bh=` or `p=`. The grammar of §2.10 lets the padding be missing.
 pub(crate) fn decode_base64(value: &str) -> Option<Vec<u8>> {
-    if value.contains(is_fws) {
-        let mut packed = String::with_capacity(value.len());
-        packed.extend(value.split(is_fws));
-        BASE64.decode(packed).ok()
-    } else {
-        BASE64.decode(value).ok()
+    let mut rest = value.as_bytes();
+    let mut packed = Vec::new();
+    while let Some(at) = memchr3(b' ', b'\t', b'\r', rest) {
+        let (line, after) = rest.split_at(at);
+        packed.extend_from_slice(line);
+        rest = after.trim_ascii_start();
     }
+    if packed.is_empty() {
+        return BASE64.decode(rest).ok();
+    }
+    packed.extend_from_slice(rest);
+    BASE64.decode(packed).ok()
 }
 
 /// Encodes octets for `b=`, `bh=` or `p=`, on one line.

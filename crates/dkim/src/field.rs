@@ -117,17 +117,12 @@ impl<'a> Header<'a> {
         if raw.len() > MAX_HEADER_LEN {
             return Err(HeaderError::TooLong);
         }
-        let mut fields = Vec::with_capacity(TYPICAL_FIELDS);
+        let mut this = Self { fields: Vec::with_capacity(TYPICAL_FIELDS) };
         let mut rest = raw;
         while !rest.is_empty() {
-            let (field, after) = rest.split_at(field_len(rest));
-            if fields.len() == MAX_FIELDS {
-                return Err(HeaderError::TooManyFields);
-            }
-            fields.push(Field::new(field));
-            rest = after;
+            rest = this.take_field(rest)?;
         }
-        Ok(Self { fields })
+        Ok(this)
     }
 
     /// Cuts a message at the empty line, and its header section into fields. The second part is the
@@ -135,8 +130,30 @@ impl<'a> Header<'a> {
     ///
     /// The empty line belongs to neither. Without one there is no body.
     pub fn of_message(message: &'a [u8]) -> Result<(Self, &'a [u8]), HeaderError> {
-        let (header, body) = split_message(message);
-        Ok((Self::parse(header)?, body))
+        let mut this = Self { fields: Vec::with_capacity(TYPICAL_FIELDS) };
+        let mut rest = message;
+        loop {
+            if let Some(body) = rest.strip_prefix(b"\r\n") {
+                return Ok((this, body));
+            }
+            if rest.is_empty() {
+                return Ok((this, rest));
+            }
+            rest = this.take_field(rest)?;
+            if message.len() - rest.len() > MAX_HEADER_LEN {
+                return Err(HeaderError::TooLong);
+            }
+        }
+    }
+
+    /// Takes the first field off, and gives what follows it.
+    fn take_field(&mut self, octets: &'a [u8]) -> Result<&'a [u8], HeaderError> {
+        if self.fields.len() == MAX_FIELDS {
+            return Err(HeaderError::TooManyFields);
+        }
+        let (field, rest) = octets.split_at(field_len(octets));
+        self.fields.push(Field::new(field));
+        Ok(rest)
     }
 
     /// Takes fields that are already apart, from the top, as a milter has them.
@@ -375,6 +392,9 @@ mod tests {
             (b"", b"", b""),
         ] {
             assert_eq!(split_message(message), (header, body), "{}", message.escape_ascii());
+            let (parsed, rest) = Header::of_message(message).unwrap();
+            assert_eq!(rest, body, "{}", message.escape_ascii());
+            assert_eq!(names(&parsed), names(&Header::parse(header).unwrap()));
         }
     }
 
@@ -404,6 +424,8 @@ mod tests {
         let long = vec![b'a'; MAX_HEADER_LEN + 1];
         assert_eq!(Header::parse(&long).unwrap_err(), HeaderError::TooLong);
         assert_eq!(Header::from_fields(vec![&long]).unwrap_err(), HeaderError::TooLong);
+        assert_eq!(Header::of_message(&long).unwrap_err(), HeaderError::TooLong);
+        assert_eq!(Header::of_message(&more).unwrap_err(), HeaderError::TooManyFields);
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! space gets into a token: a fold stands between tags, behind a colon of a list, or in base64, where
 //! white space counts for nothing.
 
+use std::fmt::{self, Write as _};
+
 /// A field that is being written.
 #[derive(Clone, Debug)]
 pub(crate) struct FoldedField {
     text: Vec<u8>,
     /// Octets on the last line.
     column: usize,
+    /// Where tokens are put together.
+    scratch: String,
 }
 
 impl FoldedField {
@@ -18,7 +22,38 @@ impl FoldedField {
         let mut text = Vec::with_capacity(TYPICAL_LEN);
         text.extend_from_slice(name.as_bytes());
         text.push(b':');
-        Self { column: text.len(), text }
+        Self { column: text.len(), text, scratch: String::new() }
+    }
+
+    /// Appends `name=value;`.
+    pub(crate) fn tag(&mut self, name: &str, value: impl fmt::Display) {
+        let mut token = std::mem::take(&mut self.scratch);
+        token.clear();
+        write!(token, "{name}={value};").expect("a string takes all that is written");
+        self.token(&token);
+        self.scratch = token;
+    }
+
+    /// Appends `name=item:item;`, with folds behind colons.
+    pub(crate) fn list(&mut self, name: &str, items: &[impl AsRef<str>]) {
+        let mut token = std::mem::take(&mut self.scratch);
+        token.clear();
+        token.push_str(name);
+        token.push('=');
+        for (place, item) in items.iter().enumerate() {
+            token.push_str(item.as_ref());
+            token.push(if place + 1 == items.len() { ';' } else { ':' });
+            if place == 0 {
+                self.token(&token);
+            } else {
+                if self.column + token.len() > MAX_COLUMNS {
+                    self.fold();
+                }
+                self.push(token.as_bytes());
+            }
+            token.clear();
+        }
+        self.scratch = token;
     }
 
     /// Appends a token behind a space or a fold.
@@ -29,14 +64,6 @@ impl FoldedField {
             self.push(b" ");
         }
         self.push(token.as_bytes());
-    }
-
-    /// Appends more of a list, directly or behind a fold.
-    pub(crate) fn list_item(&mut self, item: &str) {
-        if self.column + item.len() > MAX_COLUMNS {
-            self.fold();
-        }
-        self.push(item.as_bytes());
     }
 
     /// Appends base64, folded wherever a line is full.
@@ -92,9 +119,7 @@ mod tests {
         field.token(&"a".repeat(73));
         field.token("b");
         field.token(&"c".repeat(100));
-        field.token("h=d:");
-        field.list_item(&"e".repeat(71));
-        field.list_item("f;");
+        field.list("h", &["d".to_owned(), "e".repeat(70), "f".to_owned()]);
         field.token("b=");
         field.base64(&"g".repeat(150));
 
@@ -103,7 +128,7 @@ mod tests {
         assert_eq!(lines[0], format!("X: {}", "a".repeat(73)));
         assert_eq!(lines[1], " b");
         assert_eq!(lines[2], format!(" {}", "c".repeat(100)));
-        assert_eq!(lines[3], format!(" h=d:{}", "e".repeat(71)));
+        assert_eq!(lines[3], format!(" h=d:{}:", "e".repeat(70)));
         assert_eq!(lines[4], format!(" f; b={}", "g".repeat(70)));
         assert_eq!(lines[5], format!(" {}", "g".repeat(75)));
         assert_eq!(lines[6], " ggggg");

@@ -1,6 +1,6 @@
 //! Hashes the header fields that a signature covers, in the order of its `h=` (§3.7, step 2).
 
-use aws_lc_rs::digest::Context;
+use aws_lc_rs::digest::{self, Context, Digest};
 
 use crate::algorithm::Canon;
 use crate::body_hash::Hash;
@@ -10,7 +10,9 @@ use crate::selection::FieldIndex;
 /// A hash of header fields that lacks the signature's own field.
 pub(crate) struct HeaderHash {
     canon: Canon,
-    context: Context,
+    hash: Hash,
+    /// Begun when the buffer is given to it for the first time.
+    context: Option<Context>,
     /// What was not given to the hash yet.
     buffer: Vec<u8>,
 }
@@ -23,8 +25,7 @@ impl HeaderHash {
         names: impl Iterator<Item = &'n str>,
         index: &FieldIndex<'_, '_>,
     ) -> Self {
-        let mut this =
-            Self { canon, context: hash.context(), buffer: Vec::with_capacity(TYPICAL_LEN) };
+        let mut this = Self { canon, hash, context: None, buffer: Vec::with_capacity(TYPICAL_LEN) };
         let mut picker = index.picker();
         for name in names {
             // A name for which no field is left contributes nothing (§5.4.2).
@@ -44,16 +45,22 @@ impl HeaderHash {
         self
     }
 
-    /// Ends with the signature's own field: `name` in front of the colon, `value` behind it, with the
-    /// value of `b=` cut out.
-    pub(crate) fn finish(mut self, name: &[u8], value: &[u8]) -> aws_lc_rs::digest::Digest {
-        write_signature_field(self.canon, name, value, &mut self.buffer);
-        self.flush();
-        self.context.finish()
+    /// Ends with the signature's own field: `name` in front of the colon, `head` and `tail` behind it,
+    /// between which the value of `b=` was cut out.
+    pub(crate) fn finish(mut self, name: &[u8], head: &[u8], tail: &[u8]) -> Digest {
+        write_signature_field(self.canon, name, head, tail, &mut self.buffer);
+        match self.context {
+            None => digest::digest(self.hash.function(), &self.buffer),
+            Some(mut context) => {
+                context.update(&self.buffer);
+                context.finish()
+            }
+        }
     }
 
     fn flush(&mut self) {
-        self.context.update(&self.buffer);
+        let context = self.context.get_or_insert_with(|| Context::new(self.hash.function()));
+        context.update(&self.buffer);
         self.buffer.clear();
     }
 }

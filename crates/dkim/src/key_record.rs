@@ -310,7 +310,7 @@ mod tests {
         let modulus = |octets: usize| [&[0, 0x80][..], &vec![1; octets - 1]].concat();
         let good = [1, 0, 1];
         let even: Vec<u8> = [&modulus(128)[..128], &[2]].concat();
-        let cases: [(Vec<u8>, &[u8], Option<PublicKeyError>); 13] = [
+        let cases: [(Vec<u8>, &[u8], Option<PublicKeyError>); 15] = [
             (modulus(128), &good, None),
             (modulus(64), &good, None),
             (modulus(1024), &good, None),
@@ -320,6 +320,8 @@ mod tests {
             (modulus(128), &[1], Some(PublicKeyError::BadExponent)),
             (modulus(128), &[2], Some(PublicKeyError::BadExponent)),
             (modulus(128), &[2, 0, 0, 0, 1], Some(PublicKeyError::BadExponent)),
+            (modulus(128), &[1, 0, 0, 0, 1], None),
+            (modulus(127), &[2, 0, 1], Some(PublicKeyError::BadExponent)),
             (modulus(128), &[0], Some(PublicKeyError::NotRsaDer)),
             (modulus(128), &[0xFF], Some(PublicKeyError::NotRsaDer)),
             (modulus(128)[1..].to_vec(), &good, Some(PublicKeyError::NotRsaDer)),

@@ -151,7 +151,8 @@ impl FromStr for Selector {
 ///
 /// Fails only if the whole is longer than a name may be.
 pub fn key_record_name(selector: &Selector, domain: &DomainName) -> Result<DomainName, NameError> {
-    let name = format!("{selector}.{KEY_NAMESPACE}.{domain}");
+    let parts = [selector.as_str(), KEY_NAMESPACE, domain.as_str()];
+    let name = parts.join(".");
     if name.len() > MAX_NAME_LEN {
         return Err(NameError::TooLong);
     }

@@ -50,7 +50,9 @@ impl PublicKey {
         if bits < LEAST_RSA_BITS {
             return Err(PublicKeyError::RsaTooShort { bits });
         }
-        if bit_len(exponent) > MAX_EXPONENT_BITS || is_even(exponent) || exponent == [1] {
+        let max_exponent_bits =
+            if bits < MIN_RSA_BITS { MAX_SHORT_EXPONENT_BITS } else { MAX_EXPONENT_BITS };
+        if bit_len(exponent) > max_exponent_bits || is_even(exponent) || exponent == [1] {
             return Err(PublicKeyError::BadExponent);
         }
         if is_even(modulus) {
@@ -292,6 +294,9 @@ const LEAST_RSA_BITS: u32 = 46 * 8;
 
 /// The longest exponent; that of the crypto library. Keys have 65537, seldom 3 or 17.
 const MAX_EXPONENT_BITS: u32 = 33;
+
+/// The longest exponent of a key that is worked with in plain arithmetic: that of 65537.
+const MAX_SHORT_EXPONENT_BITS: u32 = 17;
 
 /// The length of an Ed25519 public key (RFC 8032 §5.1.5).
 const ED25519_KEY_LEN: usize = 32;

@@ -246,60 +246,118 @@ impl<'s> Classes<'s> {
     }
 }
 
-/// The fields of a header in the order of their names, for picking them by `h=`.
+/// The fields of a header, for picking them by `h=`.
 ///
-/// Made once for a header, so that many signatures with long lists over many fields cost no more than
-/// a search each.
+/// A header of usual size is searched from the bottom. A longer one is sorted by name first, so that
+/// many signatures with long lists over many fields cost no more than a binary search for each name.
 pub(crate) struct FieldIndex<'h, 'a> {
     fields: &'h [Field<'a>],
-    /// Places in `fields`, by name and within a name from the top.
-    by_name: Vec<u32>,
+    /// By place, or by name and within a name from the top.
+    entries: Vec<Entry>,
+}
+
+/// A field in the index.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Decides most comparisons.
+    start: u64,
+    /// The place among the fields.
+    place: u32,
 }
 
 impl<'h, 'a> FieldIndex<'h, 'a> {
     pub(crate) fn new(header: &'h Header<'a>) -> Self {
         let fields = header.as_slice();
-        let mut by_name: Vec<u32> = (0_u32..).take(fields.len()).collect();
-        by_name.sort_by(|one, two| compare(name_at(fields, *one), name_at(fields, *two)));
-        Self { fields, by_name }
+        let mut entries: Vec<_> = (0_u32..)
+            .zip(fields)
+            .map(|(place, field)| Entry { start: start_of_name(field.name()), place })
+            .collect();
+        if entries.len() > MAX_UNSORTED {
+            entries.sort_by(|one, two| {
+                compare(one.start, two.start, name_of(fields, *one), name_of(fields, *two))
+            });
+        }
+        Self { fields, entries }
     }
 
     /// Starts to pick fields for one signature.
     pub(crate) fn picker(&self) -> FieldPicker<'_, 'h, 'a> {
-        FieldPicker { index: self, picked: vec![0; self.by_name.len()] }
+        let picked = if self.entries.len() > MAX_UNSORTED {
+            Picked::Counts(vec![0; self.entries.len()])
+        } else {
+            Picked::Places(0)
+        };
+        FieldPicker { index: self, picked }
     }
 }
 
 /// Picks fields for one signature, from the bottom (§5.4.2).
 pub(crate) struct FieldPicker<'i, 'h, 'a> {
     index: &'i FieldIndex<'h, 'a>,
-    /// How many of a name were picked, at the place where the name begins in `by_name`.
-    picked: Vec<u32>,
+    picked: Picked,
+}
+
+enum Picked {
+    /// A bit for each place, for entries by place.
+    Places(u64),
+    /// How many of a name were picked, at the entry where the name begins, for entries by name.
+    Counts(Vec<u32>),
 }
 
 impl<'a> FieldPicker<'_, '_, 'a> {
     /// The lowest field of this name that was not picked yet.
     pub(crate) fn pick(&mut self, name: &[u8]) -> Option<Field<'a>> {
-        let FieldIndex { fields, by_name } = self.index;
-        let order = |at: &u32| compare(name_at(fields, *at), name);
-        let start = by_name.partition_point(|at| order(at) == Ordering::Less);
-        let rest = by_name.get(start..)?;
-        let count = rest.partition_point(|at| order(at) == Ordering::Equal);
-        let picked = self.picked.get_mut(start)?;
-        let from_bottom = count.checked_sub(*picked as usize + 1)?;
-        *picked += 1;
-        let at = rest.get(from_bottom)?;
-        fields.get(*at as usize).copied()
+        let FieldIndex { fields, entries } = self.index;
+        let start = start_of_name(name);
+        let entry = match &mut self.picked {
+            Picked::Places(picked) => {
+                let is_wanted = |entry: &&Entry| {
+                    entry.start == start
+                        && *picked >> entry.place & 1 == 0
+                        && name_of(fields, **entry).eq_ignore_ascii_case(name)
+                };
+                let entry = entries.iter().rev().find(is_wanted)?;
+                *picked |= 1 << entry.place;
+                entry
+            }
+            Picked::Counts(counts) => {
+                let order =
+                    |entry: &Entry| compare(entry.start, start, name_of(fields, *entry), name);
+                let first = entries.partition_point(|entry| order(entry) == Ordering::Less);
+                let rest = entries.get(first..)?;
+                let count = rest.partition_point(|entry| order(entry) == Ordering::Equal);
+                let picked = counts.get_mut(first)?;
+                let from_bottom = count.checked_sub(*picked as usize + 1)?;
+                *picked += 1;
+                rest.get(from_bottom)?
+            }
+        };
+        fields.get(entry.place as usize).copied()
     }
 }
 
-fn name_at<'a>(fields: &[Field<'a>], at: u32) -> &'a [u8] {
-    fields.get(at as usize).map_or(&[], |field| field.name())
+fn name_of<'a>(fields: &[Field<'a>], entry: Entry) -> &'a [u8] {
+    fields.get(entry.place as usize).map_or(&[], |field| field.name())
 }
 
-/// Orders names without regard to case. Length goes first because it decides most comparisons.
-fn compare(one: &[u8], two: &[u8]) -> Ordering {
-    one.len().cmp(&two.len()).then_with(|| {
+/// The length of a name and its first octets, the same for names that differ in case only.
+///
+/// Setting the bit that tells the cases apart makes some other characters equal too; the order of
+/// whole names settles those.
+fn start_of_name(name: &[u8]) -> u64 {
+    let mut octets = [0; 8];
+    for (octet, of_name) in octets.iter_mut().zip(name) {
+        *octet = of_name | 0x20;
+    }
+    u64::from_le_bytes(octets) ^ (name.len() as u64) << 56
+}
+
+/// Orders names without regard to case, if only in an order of its own.
+fn compare(start_of_one: u64, start_of_two: u64, one: &[u8], two: &[u8]) -> Ordering {
+    start_of_one.cmp(&start_of_two).then_with(|| {
+        if one.eq_ignore_ascii_case(two) {
+            return Ordering::Equal;
+        }
         one.iter().map(u8::to_ascii_lowercase).cmp(two.iter().map(u8::to_ascii_lowercase))
     })
 }
@@ -335,6 +393,9 @@ const DEFAULT: Classes<'static> = Classes {
 /// The longest field name in `h=`: it has to fit on a line of 78 columns behind a space and in front of
 /// a colon (RFC 5322 §2.1.1).
 pub const MAX_SELECTABLE_NAME_LEN: usize = 74;
+
+/// Up to how many fields a header is searched as it is. A bit of a word tells what was picked.
+const MAX_UNSORTED: usize = 64;
 
 /// Room for the names of most signatures.
 const TYPICAL_NAMES: usize = 32;
@@ -405,15 +466,31 @@ mod tests {
 
     #[test]
     fn fields_are_picked_from_the_bottom() {
-        let raw = b"A: 1\r\nB: 2\r\na: 3\r\nAB: 4\r\nA : 5\r\nnone\r\n";
-        let header = Header::parse(raw).unwrap();
-        let index = FieldIndex::new(&header);
-        let mut picker = index.picker();
-        let mut pick = |name: &[u8]| picker.pick(name).map(|field| field.value().to_vec());
+        // The same in a header of usual size and in one that is sorted.
+        for fill in [0, MAX_UNSORTED] {
+            let fields = b"A: 1\r\nB: 2\r\na: 3\r\nAB: 4\r\nA : 5\r\nnone\r\nLong-Name-1: 6\r\n";
+            let raw = [&b"Long-Name-2:\r\n".repeat(fill)[..], fields].concat();
+            let header = Header::parse(&raw).unwrap();
+            let index = FieldIndex::new(&header);
+            let mut picker = index.picker();
 
-        let picked = [b"a", b"A", b"b", b"a", b"a", b"b", b"x"].map(|name| pick(name));
-        let want = [Some(b" 5"), Some(b" 3"), Some(b" 2"), Some(b" 1"), None, None, None];
-        assert_eq!(picked, want.map(|value| value.map(|v| v.to_vec())));
-        assert_eq!(pick(b"AB"), Some(b" 4".to_vec()));
+            let cases = [
+                ("a", Some(" 5")),
+                ("A", Some(" 3")),
+                ("b", Some(" 2")),
+                ("a", Some(" 1")),
+                ("a", None),
+                ("b", None),
+                ("x", None),
+                ("AB", Some(" 4")),
+                ("long-name-1", Some(" 6")),
+                ("long-name-1", None),
+                ("long-name-3", None),
+            ];
+            for (name, want) in cases {
+                let value = picker.pick(name.as_bytes()).map(|field| field.value());
+                assert_eq!(value, want.map(str::as_bytes), "{name} {fill}");
+            }
+        }
     }
 }

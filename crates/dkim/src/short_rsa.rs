@@ -58,8 +58,7 @@ fn multiply(a: &[u32], b: &[u32], modulus: &[u32]) -> Vec<u32> {
     let mut product = vec![0; modulus.len()];
     for limb in a.iter().rev() {
         for bit in (0..u32::BITS).rev() {
-            let doubled = product.clone();
-            add(&mut product, &doubled, modulus);
+            double(&mut product, modulus);
             if limb >> bit & 1 == 1 {
                 add(&mut product, b, modulus);
             }
@@ -76,13 +75,31 @@ fn add(a: &mut [u32], b: &[u32], modulus: &[u32]) {
         *limb = low_half(sum);
         carry = sum >> u32::BITS;
     }
-    if carry == 1 || !is_less(a, modulus) {
-        let mut borrow = 0_u64;
-        for (limb, other) in a.iter_mut().zip(modulus) {
-            let difference = (1 << u32::BITS) + u64::from(*limb) - u64::from(*other) - borrow;
-            *limb = low_half(difference);
-            borrow = 1 - (difference >> u32::BITS);
-        }
+    reduce(a, carry, modulus);
+}
+
+/// Doubles `a`, modulo `modulus`. It is less than the modulus.
+fn double(a: &mut [u32], modulus: &[u32]) {
+    let mut carry = 0_u64;
+    for limb in a.iter_mut() {
+        let sum = (u64::from(*limb) << 1) + carry;
+        *limb = low_half(sum);
+        carry = sum >> u32::BITS;
+    }
+    reduce(a, carry, modulus);
+}
+
+/// Subtracts the modulus from a number of less than twice it, whose highest bit is `carry`, if that can
+/// be done.
+fn reduce(a: &mut [u32], carry: u64, modulus: &[u32]) {
+    if carry == 0 && is_less(a, modulus) {
+        return;
+    }
+    let mut borrow = 0_u64;
+    for (limb, other) in a.iter_mut().zip(modulus) {
+        let difference = (1 << u32::BITS) + u64::from(*limb) - u64::from(*other) - borrow;
+        *limb = low_half(difference);
+        borrow = 1 - (difference >> u32::BITS);
     }
 }
 

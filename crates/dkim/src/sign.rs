@@ -291,28 +291,18 @@ impl Begun {
 
         let mut field = FoldedField::new(NAME);
         field.token("v=1;");
-        field.token(&format!("a={};", request.algorithm));
-        field.token(&format!("c={canonicalization};"));
-        field.token(&format!("d={};", request.signing_domain));
-        field.token(&format!("s={};", request.selector));
-        field.token(&format!("t={};", request.signed_at));
+        field.tag("a", request.algorithm);
+        field.tag("c", canonicalization);
+        field.tag("d", &request.signing_domain);
+        field.tag("s", &request.selector);
+        field.tag("t", request.signed_at);
         if let Some(expires_at) = request.expires_at {
-            field.token(&format!("x={expires_at};"));
+            field.tag("x", expires_at);
         }
         if let Some(identity) = &request.identity {
-            field.token(&format!("i={};", identity.to_tag_value()));
+            field.tag("i", identity.to_tag_value());
         }
-        let mut item = String::from("h=");
-        for (place, name) in names.iter().enumerate() {
-            item.push_str(name);
-            item.push(if place + 1 == names.len() { ';' } else { ':' });
-            if place == 0 {
-                field.token(&item);
-            } else {
-                field.list_item(&item);
-            }
-            item.clear();
-        }
+        field.list("h", &names);
 
         let header = HeaderHash::of_fields(
             canonicalization.header,
@@ -327,10 +317,10 @@ impl Begun {
 
     fn finish(self, body_hash: [u8; 32]) -> Unsigned {
         let Self { request, mut field, header, .. } = self;
-        field.token(&format!("bh={};", encode_base64(&body_hash)));
+        field.tag("bh", encode_base64(&body_hash));
         field.token("b=");
         let value = field.text().get(NAME.len() + 1..).unwrap_or_default();
-        let digest = digest_octets(&header.finish(NAME.as_bytes(), value));
+        let digest = digest_octets(&header.finish(NAME.as_bytes(), value, b""));
         Unsigned { request, body_hash, digest, field }
     }
 }
@@ -365,7 +355,7 @@ fn begin_check(
         .nth(check.field)
         .ok_or(Outcome::Malformed(SignatureError::MissingTag("v")))?;
     let signature = Signature::parse(field.value()).map_err(Outcome::Malformed)?;
-    let pending = Pending::new(field, &signature, index, bodies, check.now)?;
+    let pending = Pending::new(field, signature, index, bodies, check.now)?;
     Ok((pending, check.key))
 }
 

@@ -8,15 +8,18 @@
 //! Tags that nobody has registered are ignored (§3.2); Gmail writes some. `z=`, `r=`, `atps=` and
 //! `atpsh=` play no part in verifying.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
+use memchr::memchr_iter;
 use thiserror::Error;
 
 use crate::algorithm::{Algorithm, Canonicalization};
 use crate::encoding::{decode_base64, decode_quoted, encode_quoted};
 use crate::field::FieldName;
 use crate::name::{DomainName, NameError, Selector, key_record_name};
-use crate::tag_list::{TagList, TagListError, is_fws};
+use crate::tag_list::{Tag, TagList, TagListError, is_fws};
 use crate::time::UnixTime;
 
 /// A DKIM-Signature that keeps the rules of §3.5, whether or not it verifies.
@@ -43,43 +46,48 @@ impl<'a> Signature<'a> {
     /// Parses the value of a DKIM-Signature field, as it stands after the colon.
     pub fn parse(value: &'a [u8]) -> Result<Self, SignatureError> {
         let tags = TagList::parse(value).map_err(SignatureError::TagList)?;
-        let required = |name| tags.value(name).ok_or(SignatureError::MissingTag(name));
-        if required("v")? != "1" {
+        let mut texts = Texts::default();
+        for tag in tags.iter() {
+            texts.take(tag);
+        }
+        let required = |text: Option<&'a str>, name| text.ok_or(SignatureError::MissingTag(name));
+        if required(texts.v, "v")? != "1" {
             return Err(SignatureError::BadVersion);
         }
 
-        let algorithm = SignatureAlgorithm::parse(required("a")?)?;
-        let signature = base64_value(required("b")?, "b")?;
-        let body_hash = base64_value(required("bh")?, "bh")?;
-        let signing_domain = signing_domain(required("d")?)?;
-        let selector = Selector::parse(required("s")?).map_err(SignatureError::BadSelector)?;
+        let algorithm = SignatureAlgorithm::parse(required(texts.a, "a")?)?;
+        let signature = base64_value(required(texts.b, "b")?, "b")?;
+        let body_hash = base64_value(required(texts.bh, "bh")?, "bh")?;
+        let signing_domain = signing_domain(required(texts.d, "d")?)?;
+        let selector =
+            Selector::parse(required(texts.s, "s")?).map_err(SignatureError::BadSelector)?;
         let key_name =
             key_record_name(&selector, &signing_domain).map_err(SignatureError::BadSelector)?;
-        let signed_fields = signed_fields(required("h")?)?;
+        let signed_fields = signed_fields(required(texts.h, "h")?)?;
 
-        let canonicalization = match tags.value("c") {
+        let canonicalization = match texts.c {
             Some(text) => text.parse().map_err(|_| SignatureError::BadCanonicalization)?,
             None => Canonicalization::SIMPLE,
         };
-        let identity = tags.value("i").map(Identity::parse).transpose()?;
+        let identity = texts.i.map(Identity::parse).transpose()?;
         if let Some(identity) = &identity
             && !identity.domain.is_same_or_subdomain_of(&signing_domain)
         {
             return Err(SignatureError::IdentityOutsideDomain);
         }
-        let body_length = tags.value("l").map(body_length).transpose()?;
-        if tags.value("q").is_some_and(|methods| !knows_query_method(methods)) {
+        let body_length = texts.l.map(body_length).transpose()?;
+        if texts.q.is_some_and(|methods| !knows_query_method(methods)) {
             return Err(SignatureError::UnknownQueryMethod);
         }
-        let signed_at = tags.value("t").map(|text| time(text, "t")).transpose()?;
-        let expires_at = tags.value("x").map(|text| time(text, "x")).transpose()?;
+        let signed_at = texts.t.map(|text| time(text, "t")).transpose()?;
+        let expires_at = texts.x.map(|text| time(text, "x")).transpose()?;
         if let (Some(signed_at), Some(expires_at)) = (signed_at, expires_at)
             && expires_at <= signed_at
         {
             return Err(SignatureError::ExpiresBeforeSigned);
         }
 
-        let span = tags.get("b").map(|tag| tag.span.clone()).unwrap_or_default();
+        let span = texts.span_of_b;
         Ok(Self {
             algorithm,
             signature,
@@ -93,7 +101,7 @@ impl<'a> Signature<'a> {
             body_length,
             signed_at,
             expires_at,
-            copied_fields: tags.value("z"),
+            copied_fields: texts.z,
             head: value.get(..span.start).unwrap_or_default(),
             tail: value.get(span.end..).unwrap_or_default(),
         })
@@ -178,9 +186,60 @@ impl<'a> Signature<'a> {
         self.copied_fields
     }
 
-    /// The value of the field with the value of `b=` and the white space round it cut out (§3.7).
-    pub(crate) fn value_without_signature(&self) -> Vec<u8> {
-        [self.head, self.tail].concat()
+    /// The value of the field up to the value of `b=`, and from its end on (§3.7).
+    pub(crate) fn around_signature(&self) -> (&'a [u8], &'a [u8]) {
+        (self.head, self.tail)
+    }
+
+    /// The values of `b=` and `bh=`, decoded.
+    pub(crate) fn into_hashes(self) -> (Vec<u8>, Vec<u8>) {
+        (self.signature, self.body_hash)
+    }
+}
+
+/// The texts of the tags that matter, each under its name.
+#[derive(Default)]
+struct Texts<'a> {
+    v: Option<&'a str>,
+    a: Option<&'a str>,
+    b: Option<&'a str>,
+    bh: Option<&'a str>,
+    c: Option<&'a str>,
+    d: Option<&'a str>,
+    h: Option<&'a str>,
+    i: Option<&'a str>,
+    l: Option<&'a str>,
+    q: Option<&'a str>,
+    s: Option<&'a str>,
+    t: Option<&'a str>,
+    x: Option<&'a str>,
+    z: Option<&'a str>,
+    span_of_b: Range<usize>,
+}
+
+impl<'a> Texts<'a> {
+    fn take(&mut self, tag: &Tag<'a>) {
+        let text = match tag.name {
+            "v" => &mut self.v,
+            "a" => &mut self.a,
+            "b" => {
+                self.span_of_b = tag.span.clone();
+                &mut self.b
+            }
+            "bh" => &mut self.bh,
+            "c" => &mut self.c,
+            "d" => &mut self.d,
+            "h" => &mut self.h,
+            "i" => &mut self.i,
+            "l" => &mut self.l,
+            "q" => &mut self.q,
+            "s" => &mut self.s,
+            "t" => &mut self.t,
+            "x" => &mut self.x,
+            "z" => &mut self.z,
+            _ => return,
+        };
+        *text = Some(tag.value);
     }
 }
 
@@ -276,7 +335,7 @@ impl Identity {
 pub(crate) struct Labels {
     pub(crate) signing_domain: Option<DomainName>,
     pub(crate) selector: Option<Selector>,
-    pub(crate) algorithm: Option<Box<str>>,
+    pub(crate) algorithm: Option<Cow<'static, str>>,
 }
 
 impl Labels {
@@ -297,7 +356,7 @@ impl Labels {
             algorithm: tag(b"a")
                 .filter(|text| !text.is_empty() && text.len() <= MAX_ALGORITHM_LEN)
                 .filter(|text| text.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-'))
-                .map(Box::from),
+                .map(|text| text.to_owned().into()),
         }
     }
 }
@@ -390,8 +449,10 @@ fn strict_domain(text: &str) -> Result<DomainName, NameError> {
 fn signed_fields(text: &str) -> Result<Vec<&str>, SignatureError> {
     let mut names = Vec::with_capacity(TYPICAL_SIGNED_FIELDS);
     let mut has_from = false;
-    for name in text.split(':') {
-        let name = name.trim_matches(is_fws);
+    let mut start = 0;
+    for end in memchr_iter(b':', text.as_bytes()).chain([text.len()]) {
+        let name = text.get(start..end).unwrap_or_default().trim_ascii();
+        start = end + 1;
         if name.is_empty() || !name.bytes().all(|octet| octet.is_ascii_graphic()) {
             return Err(SignatureError::BadFieldList);
         }
@@ -481,8 +542,9 @@ mod tests {
         assert_eq!(signature.copied_fields(), Some("From:a|To:b"));
         assert_eq!(signature.body_hash(), b"123");
         assert_eq!(signature.signature(), b"456");
-        let without = String::from_utf8(signature.value_without_signature()).unwrap();
-        assert!(without.ends_with("\tbh=MT\r\n\t Iz ; b=; r=y"), "{without}");
+        let (head, tail) = signature.around_signature();
+        assert!(head.ends_with(b"\tbh=MT\r\n\t Iz ; b="), "{}", head.escape_ascii());
+        assert_eq!(tail, b"; r=y");
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! Work is bounded by [`VerifyRules::max_signatures`]. Where a message has more, those whose `d=` is
 //! aligned with the domain in From go first, since nobody else's count for DMARC.
 
+use std::borrow::Cow;
+
 use crate::body_hash::BodyHashes;
 use crate::check::Pending;
 use crate::field::{Field, FieldName, Header};
@@ -188,7 +190,7 @@ pub struct SignatureReport {
     /// `s=`, if it can be read.
     pub selector: Option<Selector>,
     /// `a=`, as it was written, if it can be read.
-    pub algorithm: Option<Box<str>>,
+    pub algorithm: Option<Cow<'static, str>>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -242,10 +244,11 @@ impl Start<'_, '_> {
             selector: Some(signature.selector().clone()),
             algorithm: Some(signature.algorithm().as_str().into()),
         };
+        let key_name = signature.key_name().clone();
         let header = self.header;
         let index = self.index.get_or_insert_with(|| FieldIndex::new(header));
-        let state = match Pending::new(field, &signature, index, &mut self.bodies, self.now) {
-            Ok(pending) => State::Pending(Box::new(pending), query(queries, signature.key_name())),
+        let state = match Pending::new(field, signature, index, &mut self.bodies, self.now) {
+            Ok(pending) => State::Pending(Box::new(pending), query(queries, key_name)),
             Err(outcome) => State::Settled(outcome),
         };
         Candidate { place, labels, state }
@@ -253,12 +256,12 @@ impl Start<'_, '_> {
 }
 
 /// The query for that name, an old one or a new one.
-fn query(queries: &mut Vec<KeyQuery>, name: &DomainName) -> KeyQueryId {
-    match queries.iter().find(|query| query.name == *name) {
+fn query(queries: &mut Vec<KeyQuery>, name: DomainName) -> KeyQueryId {
+    match queries.iter().find(|query| query.name == name) {
         Some(query) => query.id,
         None => {
             let id = KeyQueryId(queries.len());
-            queries.push(KeyQuery { id, name: name.clone() });
+            queries.push(KeyQuery { id, name });
             id
         }
     }

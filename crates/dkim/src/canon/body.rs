@@ -15,7 +15,7 @@
 //!    └────────────────────────┴────────────────────────┘  any other octet: what is held back goes out
 //! ```
 
-use super::space::regular_prefix_len;
+use super::space::{regular_prefix_len, without_leading_wsp};
 use crate::algorithm::Canon;
 
 /// Makes a body canonical while it goes by.
@@ -70,12 +70,12 @@ impl CanonicalBody {
     fn relaxed(&mut self, chunk: &[u8], sink: &mut impl FnMut(&[u8])) {
         let mut rest = chunk;
         loop {
-            // White space and line ends, octet by octet, up to some text.
+            // White space and line ends, piece by piece, up to some text.
             rest = match self.resolve_cr(rest, sink) {
                 None | Some([]) => return,
                 Some([b' ' | b'\t', after @ ..]) => {
                     self.wsp = true;
-                    after
+                    without_leading_wsp(after)
                 }
                 Some([b'\r', after @ ..]) => {
                     self.cr = true;

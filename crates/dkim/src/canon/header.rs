@@ -3,9 +3,9 @@
 //! Simple leaves a field as it is. Relaxed makes the name lower case, unfolds, makes each run of white
 //! space one space and drops it round the colon and at the end.
 
-use memchr::memmem;
+use memchr::memchr;
 
-use super::space::regular_prefix_len;
+use super::space::{regular_prefix_len, without_leading_wsp};
 use crate::algorithm::Canon;
 use crate::field::Field;
 
@@ -20,43 +20,68 @@ pub fn write_field(canon: Canon, field: Field<'_>, out: &mut Vec<u8>) {
 
 /// Writes the canonical form of a signature's own field, which comes last and without CRLF (§3.7).
 ///
-/// `name` is what stands in front of the colon, with its white space. `value` is what follows the
-/// colon, with the value of `b=` cut out.
-pub fn write_signature_field(canon: Canon, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+/// `name` is what stands in front of the colon, with its white space. `head` and `tail` are what
+/// stands behind it, up to the value of `b=` and from its end on.
+pub fn write_signature_field(
+    canon: Canon,
+    name: &[u8],
+    head: &[u8],
+    tail: &[u8],
+    out: &mut Vec<u8>,
+) {
     match canon {
         Canon::Simple => {
-            out.extend_from_slice(name);
-            out.push(b':');
-            out.extend_from_slice(value);
+            for part in [name, b":", head, tail] {
+                out.extend_from_slice(part);
+            }
         }
-        Canon::Relaxed => write_relaxed(name.trim_ascii_end(), value, out),
+        Canon::Relaxed => {
+            let value_start = write_relaxed_name(name.trim_ascii_end(), out);
+            write_unfolded(head, value_start, out);
+            write_unfolded(tail, value_start, out);
+            drop_trailing_space(value_start, out);
+        }
     }
 }
 
 fn write_relaxed(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    let value_start = write_relaxed_name(name, out);
+    write_unfolded(value, value_start, out);
+    drop_trailing_space(value_start, out);
+}
+
+/// Gives where the value starts.
+fn write_relaxed_name(name: &[u8], out: &mut Vec<u8>) -> usize {
     out.extend(name.iter().map(u8::to_ascii_lowercase));
     out.push(b':');
-    let value_start = out.len();
+    out.len()
+}
 
-    // Unfolding removes a CRLF in front of white space (§3.4.2). Another CRLF cannot be in a field
-    // that was cut at field bounds; it would be left as it is.
-    let mut rest = value;
-    let mut search_from = 0;
-    while let Some(found) = memmem::find(rest.get(search_from..).unwrap_or_default(), b"\r\n") {
-        let at = search_from + found;
-        if matches!(rest.get(at + 2), Some(b' ' | b'\t')) {
-            let (line, after) = rest.split_at(at);
-            write_compressed(line, value_start, out);
-            rest = after.strip_prefix(b"\r\n").unwrap_or_default();
-            search_from = 0;
-        } else {
-            search_from = at + 2;
-        }
-    }
-    write_compressed(rest, value_start, out);
+fn drop_trailing_space(value_start: usize, out: &mut Vec<u8>) {
     if out.len() > value_start && out.last() == Some(&b' ') {
         out.pop();
     }
+}
+
+/// Writes a part of a value without the CRLFs that stand in front of white space (§3.4.2). Another CRLF
+/// cannot be in a field that was cut at field bounds; it would be left as it is.
+fn write_unfolded(value: &[u8], value_start: usize, out: &mut Vec<u8>) {
+    let mut rest = value;
+    let mut search_from = 0;
+    while let Some(found) = memchr(b'\r', rest.get(search_from..).unwrap_or_default()) {
+        let at = search_from + found;
+        let (line, after) = rest.split_at(at);
+        if let [b'\r', b'\n', after @ ..] = after
+            && matches!(after, [b' ' | b'\t', ..])
+        {
+            write_compressed(line, value_start, out);
+            rest = after;
+            search_from = 0;
+        } else {
+            search_from = at + 1;
+        }
+    }
+    write_compressed(rest, value_start, out);
 }
 
 /// Writes a part of a value with each run of white space as one space, none at the start of the value.
@@ -75,13 +100,6 @@ fn write_compressed(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
         out.push(b' ');
         rest = after;
     }
-}
-
-fn without_leading_wsp(mut octets: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', tail @ ..] = octets {
-        octets = tail;
-    }
-    octets
 }
 
 #[cfg(test)]
@@ -122,10 +140,14 @@ mod tests {
     #[test]
     fn the_signature_itself_has_no_line_end() {
         let mut out = Vec::new();
-        write_signature_field(Canon::Relaxed, b"DKIM-Signature \t", b" v=1;\r\n\tb= \t", &mut out);
+        let name = b"DKIM-Signature \t";
+        write_signature_field(Canon::Relaxed, name, b" v=1;\r\n\tb=", b"", &mut out);
         assert_eq!(out, b"dkim-signature:v=1; b=");
         out.clear();
-        write_signature_field(Canon::Simple, b"DKIM-Signature ", b" v=1;\r\n\tb=", &mut out);
-        assert_eq!(out, b"DKIM-Signature : v=1;\r\n\tb=");
+        write_signature_field(Canon::Relaxed, name, b"b= ", b" ; c=d \r\n ", &mut out);
+        assert_eq!(out, b"dkim-signature:b= ; c=d");
+        out.clear();
+        write_signature_field(Canon::Simple, name, b" v=1;\r\n\tb=", b"; c ", &mut out);
+        assert_eq!(out, b"DKIM-Signature \t: v=1;\r\n\tb=; c ");
     }
 }

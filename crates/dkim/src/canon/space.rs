@@ -3,33 +3,55 @@
 //! Nearly all of a message is already in relaxed form: words with single spaces between them. So both
 //! relaxed algorithms copy or hash long runs as they stand and stop only at *irregular* white space.
 //! The search is what costs time, so it looks at many octets at once: blocks of [`BLOCK_LEN`] in a
-//! loop without branches, which the compiler turns into vector instructions, and in a block that has
-//! something, words of eight octets.
+//! loop without branches, which the compiler turns into vector instructions, and where a block has
+//! something, small blocks and words of eight octets.
 
 /// The length of the longest start of `octets` that has no irregular white space.
 ///
 /// Irregular is each tab, and each space that is followed by another octet up to 0x20 (white space, a
 /// line end, or a control character, which does no harm) or by nothing.
 pub(super) fn regular_prefix_len(octets: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some((block, next)) = block_at::<BLOCK_LEN>(octets, at)
-        && is_regular(block, next)
-    {
-        at += BLOCK_LEN;
-    }
+    let at = skip_regular_blocks::<BLOCK_LEN>(octets, 0);
+    let mut at = skip_regular_blocks::<SMALL_BLOCK_LEN>(octets, at);
     while let Some((word, next)) = block_at::<WORD_LEN>(octets, at) {
-        let flags = irregular_flags(u64::from_le_bytes(*word), u64::from_le_bytes(*next));
-        if flags != 0 {
-            // The first octet is the lowest, and the highest bit of an octet is its flag.
-            return at + flags.trailing_zeros() as usize / 8;
+        if let Some(found) = irregular_in(word, next) {
+            return at + found;
         }
         at += WORD_LEN;
+    }
+    // Fewer than nine octets are left. The last word may overlap what was looked at already.
+    let last_word = octets.len().checked_sub(WORD_LEN + 1);
+    if let Some((start, (word, next))) = last_word.and_then(|s| Some((s, block_at(octets, s)?))) {
+        if let Some(found) = irregular_in(word, next) {
+            return start + found;
+        }
+        at = octets.len() - 1;
     }
     let rest = octets.get(at..).unwrap_or_default();
     rest.iter()
         .zip(rest.iter().skip(1).chain(b" "))
         .position(|(octet, next)| *octet == b'\t' || (*octet == b' ' && *next <= b' '))
         .map_or(octets.len(), |found| at + found)
+}
+
+/// The octets from the first that is no white space on.
+#[inline]
+pub(super) fn without_leading_wsp(mut octets: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', tail @ ..] = octets {
+        octets = tail;
+    }
+    octets
+}
+
+/// Where the first block from `at` on begins that has something or is not whole.
+#[inline]
+fn skip_regular_blocks<const N: usize>(octets: &[u8], mut at: usize) -> usize {
+    while let Some((block, next)) = block_at::<N>(octets, at)
+        && is_regular(block, next)
+    {
+        at += N;
+    }
+    at
 }
 
 /// `N` octets from `at` on, and as many from the one after that on.
@@ -44,7 +66,7 @@ fn block_at<const N: usize>(octets: &[u8], at: usize) -> Option<(&[u8; N], &[u8;
 /// Written with what vector units have: comparisons that give 0 or 255, and a maximum. Behind a space,
 /// an octet up to 0x20 has a complement of at least 0xDF.
 #[inline]
-fn is_regular(block: &[u8; BLOCK_LEN], next: &[u8; BLOCK_LEN]) -> bool {
+fn is_regular<const N: usize>(block: &[u8; N], next: &[u8; N]) -> bool {
     let mut tabs = 0_u8;
     let mut behind_space = 0_u8;
     for (octet, next) in block.iter().zip(next) {
@@ -55,12 +77,14 @@ fn is_regular(block: &[u8; BLOCK_LEN], next: &[u8; BLOCK_LEN]) -> bool {
     tabs == 0 && behind_space < !b' '
 }
 
-/// Flags the octets of a word that are irregular, each in its highest bit. `next` is the word that
-/// starts one octet later.
+/// The first irregular octet of a word. `next` is the word that starts one octet later.
 #[inline]
-fn irregular_flags(word: u64, next: u64) -> u64 {
+fn irregular_in(word: &[u8; WORD_LEN], next: &[u8; WORD_LEN]) -> Option<usize> {
+    let (word, next) = (u64::from_le_bytes(*word), u64::from_le_bytes(*next));
     let small_next = !(next | ((next & LOW_BITS) + splat(0x7F - b' '))) & HIGH_BITS;
-    equal_flags(word, b'\t') | (equal_flags(word, b' ') & small_next)
+    let flags = equal_flags(word, b'\t') | (equal_flags(word, b' ') & small_next);
+    // The first octet is the lowest, and the highest bit of an octet is its flag.
+    (flags != 0).then(|| flags.trailing_zeros() as usize / 8)
 }
 
 /// Flags the octets of a word that equal `octet`.
@@ -78,6 +102,9 @@ const LOW_BITS: u64 = splat(0x7F);
 const HIGH_BITS: u64 = splat(0x80);
 
 const WORD_LEN: usize = 8;
+
+/// Two vectors: finds where in a long block something is.
+const SMALL_BLOCK_LEN: usize = 32;
 
 /// Eight vectors of the smallest kind: long enough that the check at the end of a block costs little,
 /// short enough that a line of indented text is not looked at many times.
@@ -100,7 +127,7 @@ mod tests {
 
     #[test]
     fn finds_each_place_in_blocks_words_and_rest() {
-        for len in [0, 1, 7, 8, 9, 127, 128, 129, 130, 300] {
+        for len in [0, 1, 7, 8, 9, 10, 16, 17, 31, 32, 33, 41, 127, 128, 129, 130, 300] {
             for at in 0..len {
                 for pair in
                     [&b"\t"[..], b"  ", b" \r", b" \t", b" \x00", b" \n", b" !", b" \xa0", b"\x89"]

@@ -1,0 +1,20 @@
+//! `GET /api/v1/api-keys/{id}`: what is known of one key.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+
+use super::{find, shown};
+use crate::http::Api;
+use crate::http::auth::{Permit, ViewApiKeys};
+use crate::http::error::ApiError;
+use crate::http::path::Named;
+use crate::http::reply::Results;
+
+pub(in crate::http::v1) async fn get(
+    permit: Permit<ViewApiKeys>,
+    State(api): State<Arc<Api>>,
+    Named(id): Named,
+) -> Result<Results, ApiError> {
+    Ok(Results(shown(&find(&api, &id, permit.view()?).await?)))
+}

@@ -1,0 +1,265 @@
+//! What clients get for what they do.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_what_travels_and_passes_the_answer_on() {
+    let sink = Sink::start().unwrap();
+    let proxy = Proxy::start(Setup {
+        hops: default_hop(&sink),
+        rows: with_signed_domain(),
+        ..Setup::default()
+    })
+    .await;
+    let message = [b"X-Postseal-Pool: default\r\n", MESSAGE].concat();
+    let reply = proxy.send(&["bob@example.org", "eve@example.net"], &message);
+    assert_eq!(reply.text(), "250 2.0.0 Stored");
+
+    let stored = &sink.messages()[0];
+    assert_eq!(stored.sender, "ann@signed.example");
+    assert_eq!(stored.recipients, ["bob@example.org", "eve@example.net"]);
+    assert_eq!(stored.hello, "proxy.example");
+    let size = stored.sender_parameters.strip_prefix("SIZE=").unwrap();
+    assert!(size.parse::<usize>().unwrap() >= stored.message.len());
+    let text = String::from_utf8(stored.message.clone()).unwrap();
+    assert!(text.starts_with("DKIM-Signature: "), "{text}");
+    assert!(!text.contains("X-Postseal-Pool"));
+    let (trace, rest) =
+        text.split_once("Received: from client.postseal.test ([127.0.0.1])").unwrap();
+    assert!(trace.ends_with("\r\n") && rest.contains("by proxy.example (Postseal) with ESMTP id "));
+    assert!(rest.as_bytes().ends_with(MESSAGE), "what the client sent is as it was");
+
+    assert_verifies(&stored.message, &proxy);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asks_whose_mail_it_is() {
+    let sink = Sink::start().unwrap();
+    let setup = || Setup { hops: default_hop(&sink), trusted: None, ..Setup::default() };
+    let proxy = Proxy::start(setup()).await;
+    let mut client = proxy.client();
+    assert_eq!(client.mail("ann@signed.example").unwrap().enhanced_code(), Some("5.7.0"));
+    assert_eq!(client.auth_plain("SMTP_Injection", API_KEY).unwrap().code, 235);
+    assert_eq!(client.send("ann@signed.example", &["bob@example.org"], MESSAGE).unwrap().code, 250);
+    assert!(String::from_utf8_lossy(&sink.messages()[0].message).contains("with ESMTPA id"));
+
+    for (user, want) in [
+        ("SMTP_Injection:X-MSYS-SUBACCOUNT=7", 235),
+        ("SMTP_Injection:X-MSYS-SUBACCOUNT=0", 235),
+        ("SMTP_Injection:X-MSYS-SUBACCOUNT=8", 535),
+        ("somebody", 535),
+    ] {
+        assert_eq!(proxy.client().auth_login(user, API_KEY).unwrap().code, want, "{user}");
+    }
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        let reply = client.auth_plain("SMTP_Injection", "wrong").unwrap();
+        assert_eq!((reply.code, reply.enhanced_code()), (535, Some("5.7.8")));
+    }
+    assert_eq!(client.read_reply().unwrap().code, 421);
+    assert!(client.is_closed());
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_go_through_a_file_and_limits_hold() {
+    let sink = Sink::start().unwrap();
+    let mut large = MESSAGE.to_vec();
+    while large.len() < 3 << 20 {
+        large.extend_from_slice(b".a line that begins with a dot, and is there often\r\n");
+    }
+    let proxy = Proxy::start(Setup {
+        hops: default_hop(&sink),
+        rows: with_signed_domain(),
+        max_message: 4 << 20,
+        ..Setup::default()
+    })
+    .await;
+    assert_eq!(proxy.send(&["bob@example.org"], &large).code, 250);
+    assert!(sink.messages()[0].message.ends_with(&large));
+    assert_eq!(std::fs::read_dir(proxy.folder.path()).unwrap().count(), 0);
+    large.extend_from_within(..(2 << 20));
+    assert_eq!(proxy.send(&["bob@example.org"], &large).enhanced_code(), Some("5.3.4"));
+    let reply = proxy.client().mail("ann@signed.example> SIZE=5000000").unwrap();
+    assert_eq!((reply.code, reply.enhanced_code()), (552, Some("5.3.4")));
+    proxy.stop().await;
+
+    let small = Proxy::start(Setup {
+        hops: default_hop(&sink),
+        in_memory: 10_000,
+        on_disk: 20_000,
+        ..Setup::default()
+    })
+    .await;
+    let mut client = small.client();
+    client.mail("ann@signed.example> SIZE=100000").unwrap();
+    client.rcpt("bob@example.org").unwrap();
+    let reply = client.command("DATA").unwrap();
+    assert_eq!((reply.code, reply.enhanced_code()), (452, Some("4.3.1")), "before DATA");
+    let reply = small.send(&["bob@example.org"], &large[..100_000]);
+    assert_eq!((reply.code, reply.enhanced_code()), (452, Some("4.3.1")), "and in the middle");
+    assert_eq!(small.send(&["bob@example.org"], MESSAGE).code, 250);
+    small.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_stop_anywhere() {
+    let sink = Sink::start().unwrap();
+    let script = [
+        "EHLO client.example\r\n",
+        "AUTH LOGIN\r\n",
+        "U01UUF9JbmplY3Rpb24=\r\n",
+        "MDEyMzQ1Njc4OWFiY2RlZg==\r\n",
+        "MAIL FROM:<ann@signed.example>\r\n",
+        "RCPT TO:<bob@example.org>\r\n",
+        "DATA\r\n",
+        "From: ann@signed.example\r\n\r\nhi\r\n.\r\n",
+    ];
+    for pool_from_header in [true, false] {
+        let proxy =
+            Proxy::start(Setup { hops: default_hop(&sink), pool_from_header, ..Setup::default() })
+                .await;
+        for (number, line) in script.iter().enumerate() {
+            for cut in 0..line.len() {
+                let mut client = SmtpClient::connect(proxy.address).unwrap();
+                for before in &script[..number] {
+                    client.write_raw(before.as_bytes()).unwrap();
+                    assert!(client.read_reply().unwrap().is_positive(), "{before:?}");
+                }
+                client.write_raw(&line.as_bytes()[..cut]).unwrap();
+                client.drop_connection();
+            }
+        }
+        assert_eq!(sink.count(), 0, "half a message is none");
+        assert_eq!(proxy.send(&["bob@example.org"], MESSAGE).code, 250);
+        sink.clear();
+        proxy.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_newlines_are_refused_or_repaired_before_signing() {
+    let sink = Sink::start().unwrap();
+    let bare = b"From: ann@signed.example\r\n\r\none\n.\ntwo\r\n";
+    let proxy = Proxy::start(Setup {
+        hops: default_hop(&sink),
+        rows: with_signed_domain(),
+        ..Setup::default()
+    })
+    .await;
+    let mut client = proxy.client();
+    let reply = client.send("ann@signed.example", &["bob@example.org"], bare).unwrap();
+    assert_eq!((reply.code, reply.enhanced_code()), (550, Some("5.6.0")));
+    assert_eq!(sink.count(), 0);
+    proxy.stop().await;
+
+    let policy =
+        PolicyLayer { on_bare_newline: Some(OnBareNewline::Repair), ..PolicyLayer::default() };
+    let platform = PlatformRow { policy, ..PlatformRow::default() };
+    let proxy = Proxy::start(Setup {
+        hops: default_hop(&sink),
+        rows: [with_signed_domain(), vec![Change::Platform(platform)]].concat(),
+        ..Setup::default()
+    })
+    .await;
+    assert_eq!(proxy.send(&["bob@example.org"], bare).code, 250);
+    let stored = &sink.messages()[0].message;
+    assert!(stored.ends_with(b"\r\n\r\none\r\n.\r\ntwo\r\n"));
+    assert_verifies(stored, &proxy);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_lets_a_message_under_way_end() {
+    let sink = Sink::start().unwrap();
+    let proxy = Proxy::start(Setup { hops: default_hop(&sink), ..Setup::default() }).await;
+    let (mut busy, mut waiting, mut idle) = (proxy.client(), proxy.client(), proxy.client());
+    for client in [&mut busy, &mut waiting] {
+        client.mail("ann@signed.example").unwrap();
+        client.rcpt("bob@example.org").unwrap();
+    }
+    assert_eq!(busy.command("DATA").unwrap().code, 354);
+    proxy.shutdown.cancel();
+    for client in [&mut idle, &mut waiting] {
+        assert_eq!(client.read_reply().unwrap().code, 421);
+        assert!(client.is_closed());
+    }
+    busy.write_raw(&postseal_testkit::smtp_client::stuffed(MESSAGE)).unwrap();
+    assert_eq!(busy.read_reply().unwrap().code, 250);
+    assert_eq!(busy.read_reply().unwrap().code, 421);
+    assert!(busy.is_closed());
+    assert_eq!(sink.count(), 1);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_text_before_tls_is_not_obeyed_under_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path());
+    let proxy =
+        Proxy::start(Setup { tls: Some(server_config(&files).unwrap()), ..Setup::default() }).await;
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let mut plain = BufReader::new(stream);
+    let mut line = String::new();
+    plain.read_line(&mut line).await.unwrap();
+    plain.get_mut().write_all(b"STARTTLS\r\nNOOP\r\nNOOP\r\n").await.unwrap();
+    line.clear();
+    plain.read_line(&mut line).await.unwrap();
+    assert!(line.starts_with("220 "), "{line}");
+
+    let connector = tokio_rustls::TlsConnector::from(tls::opportunistic().unwrap());
+    let name = tls::server_name("localhost").unwrap();
+    let secure = connector.connect(name, plain.into_inner()).await.unwrap();
+    let mut secure = BufReader::new(secure);
+    secure.get_mut().write_all(b"QUIT\r\n").await.unwrap();
+    line.clear();
+    secure.read_line(&mut line).await.unwrap();
+    assert!(line.starts_with("221 "), "the first answer is to what was said under TLS: {line}");
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_client_is_ended() {
+    let short = Duration::from_millis(200);
+    let timeouts = Timeouts { command: short, block: short, ..Timeouts::default() };
+    let proxy = Proxy::start(Setup { timeouts, ..Setup::default() }).await;
+    let mut client = SmtpClient::connect(proxy.address).unwrap();
+    // Part of a command is not progress.
+    client.write_raw(b"EHL").unwrap();
+    let reply = client.read_reply().unwrap();
+    assert_eq!((reply.code, reply.enhanced_code()), (421, Some("4.4.2")));
+    assert!(client.is_closed());
+
+    let mut client = proxy.client();
+    client.mail("ann@signed.example").unwrap();
+    client.rcpt("bob@example.org").unwrap();
+    assert_eq!(client.command("DATA").unwrap().code, 354);
+    client.write_raw(b"From: ").unwrap();
+    assert_eq!(client.read_reply().unwrap().code, 421);
+    proxy.stop().await;
+}
+
+#[test]
+fn auth_needs_tls_beyond_this_machine() {
+    for (address, want) in [
+        ("127.0.0.1", AuthOffer::Always),
+        ("127.8.8.8", AuthOffer::Always),
+        ("::1", AuthOffer::Always),
+        ("192.0.2.1", AuthOffer::UnderTls),
+        ("10.0.0.1", AuthOffer::UnderTls),
+    ] {
+        assert_eq!(auth_for(address.parse().unwrap()), want, "{address}");
+    }
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let shutdown = CancellationToken::new();
+    let (_, stream) = tokio::io::duplex(1);
+    let task = async |door: &Door| {
+        connection::serve(door, Box::new(stream), IpAddr::from([127, 0, 0, 1]), &shutdown).await
+    };
+    // The bound: under 64 KB an idle connection, of which buffers take 16 KB.
+    assert!(future_size(task) < 8 * 1024);
+}
