@@ -68,6 +68,7 @@ impl<'a> Vector<'a> {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the vectors are files")]
 fn every_vector_has_the_expected_result() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vectors");
     let mut count = 0;

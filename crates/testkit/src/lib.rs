@@ -4,13 +4,16 @@
 //! They block, on purpose: the thing under test is another process, or runs on the other threads of a
 //! tokio test of the multi-threaded flavour.
 //!
-//! - [`daemon`] runs `postseal serve`, [`platform`] with all that is around it; [`api_client`] speaks to its API.
+//! - [`daemon`] runs `postseal serve`, [`platform`] with all that is around it, [`scene`] with two tenants; [`api_client`]
+//!   speaks to its API.
 //! - [`smtp_client`], [`milter_client`] speak to it, [`sink`] is its next hop.
 //! - [`postfix`] is an MTA beside it, [`opendkim`] a filter like it.
 //! - [`verifiers`] judge what it signs, [`signers`] sign what it judges; [`peers`] knows where they and the
 //!   MTA lie.
 //! - [`dns`] is the DNS around it.
-//! - [`mail_data`] has real messages, [`message`] builds others, [`vectors`] reads cases from files.
+//! - [`mail_data`] has real messages, [`mutate`] damages them, [`message`] builds others, [`vectors`] reads cases
+//!   from files.
+//! - [`scale`] says how long a long test is.
 
 pub mod api_client;
 pub mod daemon;
@@ -19,10 +22,13 @@ mod frames;
 pub mod mail_data;
 pub mod message;
 pub mod milter_client;
+pub mod mutate;
 pub mod opendkim;
 pub mod peers;
 pub mod platform;
 pub mod postfix;
+pub mod scale;
+pub mod scene;
 pub mod signers;
 pub mod sink;
 pub mod smtp_client;

@@ -63,18 +63,17 @@ fn block_at<const N: usize>(octets: &[u8], at: usize) -> Option<(&[u8; N], &[u8;
 
 /// Says whether a block has no irregular white space.
 ///
-/// Written with what vector units have: comparisons that give 0 or 255, and a maximum. Behind a space,
-/// an octet up to 0x20 has a complement of at least 0xDF.
+/// Written with what vector units have: each octet gives two numbers that are zero if it is a tab, or
+/// a space in front of something up to 0x20, and the least of all numbers tells.
 #[inline]
 fn is_regular<const N: usize>(block: &[u8; N], next: &[u8; N]) -> bool {
-    let mut tabs = 0_u8;
-    let mut behind_space = 0_u8;
+    let mut least = u8::MAX;
     for (octet, next) in block.iter().zip(next) {
-        tabs |= if *octet == b'\t' { 0xFF } else { 0 };
-        let mask = if *octet == b' ' { 0xFF } else { 0 };
-        behind_space = behind_space.max(!next & mask);
+        let tab = octet ^ b'\t';
+        let space = (octet ^ b' ') | next.saturating_sub(b' ');
+        least = least.min(tab).min(space);
     }
-    tabs == 0 && behind_space < !b' '
+    least != 0
 }
 
 /// The first irregular octet of a word. `next` is the word that starts one octet later.

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 /// Signs an email platform's outgoing mail with DKIM.
 #[derive(Debug, Parser)]
-#[command(name = "postseal", version, about, long_about = None, arg_required_else_help = true)]
+#[command(name = "postseal", version, arg_required_else_help = true)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -81,7 +81,7 @@ pub struct Attribution {
     pub pool_from_header: bool,
 }
 
-/// What shows which tenant a connection belongs to. Never a header field (design rule P3).
+/// What shows which tenant a connection belongs to. Never a header field (promise P3).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TenantEvidence {
     /// The client's address is in this network.
