@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 
@@ -67,6 +67,15 @@ pub(crate) fn installed(part: &str) -> Result<PathBuf> {
     let path = build_folder().join(part);
     ensure!(path.exists(), "{} is not there: run tests/install-peers", path.display());
     Ok(path)
+}
+
+/// Says whether programs can be run as root here: by root, or by one who needs no password for sudo.
+pub fn root_is_at_hand() -> bool {
+    as_root("true")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|it| it.success())
 }
 
 fn runs_as_root() -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use postseal_testkit::message;
+use postseal_testkit::peers;
 use postseal_testkit::platform::{Platform, Tenant};
 use postseal_testkit::postfix::{self, Postfix};
 use postseal_testkit::sink::Received;
@@ -150,9 +151,16 @@ impl Demo {
     }
 }
 
-/// The root of a Postfix that is installed on this machine.
-pub(crate) fn postfix_of_the_system() -> Option<PathBuf> {
-    Path::new("/usr/sbin/postfix").is_file().then(|| PathBuf::from("/"))
+/// The root of a Postfix that is installed on this machine, or else of the one that the tests have unpacked.
+/// None too if it could not be started: Postfix starts as root.
+pub(crate) fn postfix_root() -> Option<PathBuf> {
+    if !peers::root_is_at_hand() {
+        return None;
+    }
+    if Path::new("/usr/sbin/postfix").is_file() {
+        return Some(PathBuf::from("/"));
+    }
+    peers::debian_root().ok()
 }
 
 fn listeners() -> String {

@@ -32,7 +32,8 @@ pub(crate) struct Delivered {
 pub(crate) fn print(outcome: &Outcome, expected: &Expected) -> bool {
     let decision = &outcome.decision;
     println!("   reply:   {}", outcome.reply);
-    println!("   row:     {} ({})", decision["row"], text(decision, "why"));
+    let row = decision["row"].as_u64().map_or("none".to_owned(), |row| row.to_string());
+    println!("   row:     {row} ({})", text(decision, "why"));
     if let Some(delivered) = &outcome.delivered {
         for signature in &delivered.signatures {
             println!("   DKIM-Signature:{}", signature.replace("\r\n", "\n            "));
