@@ -22,6 +22,7 @@
 //! | `fold`, [`sign`] | from a request to a field |
 //! | [`verify`] | from a message to a report |
 //! | `local_file` | messages in files with local line ends |
+//! | [`manual`] | known attacks, and what holds against them |
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
@@ -35,6 +36,7 @@ mod fold;
 mod header_hash;
 mod key_record;
 mod local_file;
+pub mod manual;
 mod name;
 mod outcome;
 mod public_key;

@@ -2,7 +2,7 @@
 //!
 //! Signatures (§3.5) and key records (§3.6.1) share this grammar. This module knows the grammar and
 //! nothing else: which tags exist, which are required and what their values mean is for
-//! [`crate::signature`] and [`crate::key_record`].
+//! [`crate::signature`] and [`crate::KeyRecord`].
 //!
 //! Nothing is copied or unfolded. White space inside a value stays, because only the description of
 //! the tag says whether it counts. A list with the same name twice is invalid as a whole (§3.2).

@@ -1,0 +1,3 @@
+//! Documentation only: what whoever changes this crate should know.
+
+pub mod attacks;
