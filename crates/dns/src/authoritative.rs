@@ -59,19 +59,21 @@ impl AuthoritativeClient {
         let work = self.walker.work();
 
         let first = self.step(&work, &name).await;
-        let (rest, end) = self.follow(&work, &first.step).await;
-
         let mut look = KeyLook {
             domain: domain.clone(),
             name: name.clone(),
-            steps: Vec::with_capacity(1 + rest.len()),
-            end,
+            steps: Vec::new(),
+            end: ChainEnd::Complete,
             sibling: None,
             has_address: false,
             denied_ancestor: first.denied_ancestor.clone(),
             misplaced: None,
         };
+        // Before the aliases are followed: the servers of a target, which may be anybody's, must not use
+        // up the packets and the time that showing a wildcard takes.
         self.look_around(&work, selector, &first, &mut look).await;
+        let (rest, end) = self.follow(&work, &first.step).await;
+        look.end = end;
         look.steps.push(first.step);
         look.steps.extend(rest);
         Ok(look)
@@ -119,7 +121,13 @@ impl AuthoritativeClient {
         let delegation = &first.delegation;
         if is_there {
             if let Some(sibling) = sibling_of(&look.name) {
-                look.sibling = self.one_answer(work, delegation, &sibling).await;
+                look.sibling = if delegation.zone.contains(&sibling) {
+                    self.one_answer(work, delegation, &sibling).await
+                } else {
+                    // A zone may begin at the record itself; what stands beside it is in the one above.
+                    let above = self.walker.find_zone(work, &sibling, Purpose::Key, 0).await;
+                    self.one_answer(work, &above.delegation, &sibling).await
+                };
             }
             return;
         }

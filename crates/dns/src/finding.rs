@@ -112,6 +112,11 @@ pub enum Finding {
         /// The name of the record.
         name: DomainName,
     },
+    /// Nobody said whether a wildcard gives the answer (D29).
+    WildcardUnknown {
+        /// The name of the record.
+        name: DomainName,
+    },
     /// A server could not or would not answer (D41).
     ServerFailed {
         /// The zone.
@@ -234,7 +239,9 @@ impl Finding {
             Self::Record { fault, .. } => fault.code(),
             Self::SplitOverRecords { .. } => "D16",
             Self::SeveralRecords { .. } => "D17",
-            Self::Wildcard { .. } | Self::WildcardBeside { .. } => "D29",
+            Self::Wildcard { .. } | Self::WildcardBeside { .. } | Self::WildcardUnknown { .. } => {
+                "D29"
+            }
             Self::ServerFailed { .. }
             | Self::ServerSilent { .. }
             | Self::ServerLame { .. }
@@ -276,6 +283,7 @@ impl Finding {
             | Self::SplitOverRecords { .. }
             | Self::SeveralRecords { .. }
             | Self::Wildcard { .. }
+            | Self::WildcardUnknown { .. }
             | Self::TooFewAnswers { .. }
             | Self::ServersDisagree { .. }
             | Self::DomainMissing { .. }
@@ -326,6 +334,9 @@ impl Finding {
             Self::Wildcard { name } | Self::WildcardBeside { name } => format!(
                 "publish a record at {name} itself, and narrow the wildcard so that it does not cover _domainkey"
             ),
+            Self::WildcardUnknown { .. } => {
+                "look again; if it stays so, tell the DNS host that its servers do not answer for names that do not exist".to_owned()
+            }
             Self::TooFewAnswers { zone: ZoneName::Root, .. } => {
                 "let this host ask DNS servers anywhere over UDP and TCP port 53, without a resolver in between, or name servers in [dns.servers]".to_owned()
             }
@@ -413,6 +424,12 @@ impl fmt::Display for Finding {
             }
             Self::WildcardBeside { name } => {
                 write!(f, "a wildcard answers for names beside {name}")
+            }
+            Self::WildcardUnknown { name } => {
+                write!(
+                    f,
+                    "no server said whether the record at {name} is its own or that of a wildcard"
+                )
             }
             Self::ServerFailed { zone, server, code } => {
                 write!(f, "the server {server} of the zone {zone} answers {code}")

@@ -30,7 +30,7 @@ pub struct KeyLook {
     /// How the way ended.
     pub end: ChainEnd,
     /// What a random name beside the key record got. None if it was not asked, since there was no
-    /// record, or no server said anything.
+    /// record, or if no server said anything, which with a record is never taken for a denial.
     pub sibling: Option<Answer>,
     /// The address records that stand at `name` in place of a key record, which is what a proxy of a
     /// DNS host looks like.
@@ -195,7 +195,7 @@ pub enum Answer {
 
 impl Answer {
     /// Says whether this is a word about the name, right or wrong, rather than a failing server. Only
-    /// these count as answers in the design's "of the name servers that answer".
+    /// these count when the servers that answer vote.
     #[must_use]
     pub fn is_about_the_name(&self) -> bool {
         match self {

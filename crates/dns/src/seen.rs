@@ -15,7 +15,8 @@
 //!
 //! The record is seen if every step is, and gone if any is. A server that fails is a finding and never
 //! makes a record gone. An answer that comes from a wildcard is no proof that the domain's owner
-//! published anything, so such a record is not seen.
+//! published anything, so such a record is not seen; nor is one of which nobody could say whether it comes
+//! from a wildcard.
 //!
 //! Time is not judged here: that a record is seen twice, or gone twice, minutes apart, is for the key's
 //! life cycle. [`Judgement`] has the TTLs that it needs.
@@ -125,11 +126,19 @@ pub fn judge(look: &KeyLook, wanted: &WantedKey) -> Judgement {
             findings.push(Finding::OutOfBudget);
         }
     }
-    if let Some(finding) = wildcard(look) {
-        if matches!(finding, Finding::Wildcard { .. }) {
+    match wildcard(look) {
+        Wildcard::No => {}
+        Wildcard::Beside => findings.push(Finding::WildcardBeside { name: look.name.clone() }),
+        Wildcard::Answers => {
             verdict = verdict.max(Verdict::NotSeen);
+            findings.push(Finding::Wildcard { name: look.name.clone() });
         }
-        findings.push(finding);
+        // Where the record is not seen anyway, other findings say why.
+        Wildcard::Unknown if verdict == Verdict::Seen => {
+            verdict = Verdict::NotSeen;
+            findings.push(Finding::WildcardUnknown { name: look.name.clone() });
+        }
+        Wildcard::Unknown => {}
     }
     describe_surroundings(look, wanted, verdict, &mut findings);
 
@@ -363,16 +372,34 @@ fn server_finding(step: &Step, server: &ServerLook) -> Option<Finding> {
     })
 }
 
-/// The wildcard that gives the answer, or stands beside it (T3: what a wildcard answers proves nothing
-/// about who published it).
-fn wildcard(look: &KeyLook) -> Option<Finding> {
-    let sibling = look.sibling.as_ref()?;
-    if !matches!(sibling, Answer::Texts { .. } | Answer::Alias { .. }) {
-        return None;
+/// What a random name beside the record shows.
+enum Wildcard {
+    /// No wildcard answers, or there is no record.
+    No,
+    /// A wildcard answers something else than the record.
+    Beside,
+    /// The record may be a wildcard's: any name gets the same.
+    Answers,
+    /// There is a record, and nobody said anything of the random name.
+    Unknown,
+}
+
+/// The wildcard that gives the answer, or stands beside it. What a wildcard answers proves nothing about
+/// who published it, and whoever lets the question for the random name fail must gain nothing by it.
+fn wildcard(look: &KeyLook) -> Wildcard {
+    let Some(first) = look.steps.first() else { return Wildcard::No };
+    match &look.sibling {
+        _ if !first.answers().any(Answer::is_record) => Wildcard::No,
+        Some(Answer::NoSuchName { .. } | Answer::NoText { .. }) => Wildcard::No,
+        Some(sibling @ (Answer::Texts { .. } | Answer::Alias { .. })) => {
+            let gives_ours = first.answers().any(|answer| answer.tells_the_same(sibling));
+            if gives_ours { Wildcard::Answers } else { Wildcard::Beside }
+        }
+        None
+        | Some(Answer::Contradiction | Answer::Lame | Answer::Failed(_) | Answer::NoReply(_)) => {
+            Wildcard::Unknown
+        }
     }
-    let name = look.name.clone();
-    let gives_ours = look.steps.first()?.answers().any(|answer| answer.tells_the_same(sibling));
-    Some(if gives_ours { Finding::Wildcard { name } } else { Finding::WildcardBeside { name } })
 }
 
 fn describe_surroundings(
@@ -514,7 +541,7 @@ mod tests {
             name: name(OWNER),
             steps,
             end: ChainEnd::Complete,
-            sibling: None,
+            sibling: Some(missing()),
             has_address: false,
             denied_ancestor: None,
             misplaced: None,
@@ -677,6 +704,33 @@ mod tests {
         ]);
         let aliases = KeyLook { sibling: Some(alias("k.esp.test")), ..aliases };
         assert_eq!(judge(&aliases, &wanted()).verdict, Verdict::NotSeen);
+    }
+
+    #[test]
+    fn without_an_answer_for_the_random_name_no_record_is_seen() {
+        let silences = [
+            None,
+            Some(timeout()),
+            Some(Answer::Lame),
+            Some(Answer::Failed(ReplyCode::ServFail)),
+            Some(Answer::Contradiction),
+        ];
+        for sibling in silences {
+            let cases = [
+                (exact(), Verdict::NotSeen, vec!["D29"]),
+                (texts(&[OTHER]), Verdict::Gone, vec!["D13"]),
+                (missing(), Verdict::Gone, vec!["D01"]),
+            ];
+            for (answer, verdict, want) in cases {
+                let look =
+                    KeyLook { sibling: sibling.clone(), ..one_step(vec![vec![answer.clone()]]) };
+                let judgement = judge(&look, &wanted());
+                assert_eq!((judgement.verdict, codes(&judgement)), (verdict, want), "{look:?}");
+            }
+        }
+        let look = KeyLook { sibling: None, ..one_step(vec![vec![exact()]]) };
+        let finding = &judge(&look, &wanted()).findings[0];
+        assert_eq!(finding.severity(), Severity::Error);
     }
 
     #[test]

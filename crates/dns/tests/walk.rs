@@ -48,6 +48,8 @@ enum Manner {
     LowersCase,
     /// Says of every name beside its own records what the record at `*` says.
     Wildcard,
+    /// Fails when it is asked for texts that it does not have.
+    FailsForOthers,
 }
 
 /// One server: where it is, how it behaves, and for each of its zones a text: the zone's name, and
@@ -210,7 +212,14 @@ impl Fake {
             | Manner::Garbled
             | Manner::DeniesEmpty
             | Manner::LowersCase
-            | Manner::Wildcard => self.fill(query.name(), query.query_type(), &mut reply),
+            | Manner::Wildcard
+            | Manner::FailsForOthers => self.fill(query.name(), query.query_type(), &mut reply),
+        }
+        if self.manner == Manner::FailsForOthers
+            && query.query_type() == RecordType::TXT
+            && reply.answers.is_empty()
+        {
+            reply.metadata.response_code = ResponseCode::ServFail;
         }
         if self.manner == Manner::LowersCase && is_udp {
             // All letters the other way round differ from any random case.
@@ -582,6 +591,42 @@ async fn what_a_wildcard_answers_is_refused() {
         let seen = look(&world, "example.test").await;
         assert_eq!(verdict(&seen), want, "{seen:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_record_beside_which_servers_answer_nothing_is_not_seen() {
+    let zone = zone_with(&key_line());
+    let test = test_zone(&[3]);
+    let world = World::start(&[
+        server(1, Manner::Good, &[ROOT]),
+        server(2, Manner::Good, &[&test]),
+        server(3, Manner::FailsForOthers, &[&zone]),
+    ])
+    .await;
+    let seen = look(&world, "example.test").await;
+    assert_eq!(verdict(&seen), (Verdict::NotSeen, vec!["D29"]), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_wildcard_is_looked_for_before_its_alias_is_followed() {
+    let zone = zone_with("* CNAME k.example.test") + &format!("\nk.example.test TXT {KEY}");
+    let test = test_zone(&[3]);
+    let world = World::start(&[
+        server(1, Manner::Good, &[ROOT]),
+        server(2, Manner::Good, &[&test]),
+        server(3, Manner::Wildcard, &[&zone]),
+    ])
+    .await;
+    let seen = look(&world, "example.test").await;
+    assert_eq!(verdict(&seen), (Verdict::NotSeen, vec!["D29"]), "{seen:#?}");
+    let texts: Vec<String> =
+        world.asked(3).into_iter().filter(|asked| asked.ends_with(" TXT")).collect();
+    let target = texts.iter().position(|asked| asked.starts_with("k.example.test")).unwrap();
+    let key = "s._domainkey.example.test";
+    let sibling = texts
+        .iter()
+        .position(|asked| !asked.starts_with(key) && asked.contains("._domainkey.example.test"));
+    assert!(sibling.unwrap() < target, "{texts:?}");
 }
 
 #[tokio::test]
