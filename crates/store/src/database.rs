@@ -22,7 +22,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use crate::error::StoreError;
@@ -67,9 +67,14 @@ impl Store {
                 .test_before_acquire(false)
         };
         let opened = |error| StoreError::from(error).instead_of_other(failed);
-        let writer = within(async { Ok(pool(1).connect_with(options.clone()).await) })
-            .await?
-            .map_err(opened)?;
+        // SQLite ends a transaction by itself when the disk is full, of which sqlx does not hear: its next
+        // `BEGIN` would fail, and every other one. Such a connection is replaced; the ping before the look
+        // lets a rollback that is under way end.
+        let one = pool(1).test_before_acquire(true).before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        });
+        let writer =
+            within(async { Ok(one.connect_with(options.clone()).await) }).await?.map_err(opened)?;
         within(migrate(&writer)).await?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
         let identity = identity(path).map_err(|error| failed(sqlx::Error::Io(error)))?;

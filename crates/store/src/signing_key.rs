@@ -3,7 +3,9 @@
 //! A selector is never used for another key. A row without its private half stays as a tombstone, and a new
 //! key is refused if its selector is on a tombstone of the tenant, or on any key of the domain that
 //! receivers may have asked for, whoever had it. A key that was never seen in the DNS under a mere claim
-//! stands in nobody else's way. The same key pair may come back under its selector.
+//! stands in nobody else's way. Several tenants may thus have claims with one selector; whose key is seen
+//! first has it, and no other key is seen or signs under it from then on. The same key pair may come back
+//! under its selector.
 
 use std::fmt;
 use std::str::FromStr;
@@ -262,11 +264,14 @@ impl Unit {
     }
 
     /// Lets a key sign, in place of the domain's other keys of the same algorithm, which retire.
+    ///
+    /// Fails with [`Conflict::SelectorUsed`] like [`Unit::record_key_seen`].
     pub async fn promote_key(&mut self, id: KeyId) -> Result<StoredKey, StoreError> {
         let mut key = self.expect_key(id).await?;
         if key.sealed.is_none() {
             return Err(Conflict::KeyDestroyed.into());
         }
+        self.expect_unused_selector(&key).await?;
         let now = sql_time(self.now());
         let retire = sqlx::query(
             "UPDATE signing_key SET state = 'retiring', updated_at = $5 WHERE tenant_id = $1 \
@@ -303,8 +308,12 @@ impl Unit {
 
     /// Notes that a key's record was seen as it should be. From the first time on, its selector belongs to
     /// it for good.
+    ///
+    /// Fails with [`Conflict::SelectorUsed`], and has written nothing, if another key was seen under the
+    /// selector before, whoever had it and also if it is destroyed.
     pub async fn record_key_seen(&mut self, id: KeyId) -> Result<StoredKey, StoreError> {
         let mut key = self.expect_key(id).await?;
+        self.expect_unused_selector(&key).await?;
         key.first_seen = key.first_seen.or(Some(self.now()));
         key.last_good_check = Some(self.now());
         let update = sqlx::query(
@@ -346,6 +355,21 @@ impl Unit {
         .bind(now);
         self.execute(update).await?;
         Ok(())
+    }
+
+    /// Refuses a key under whose selector receivers may have another one.
+    async fn expect_unused_selector(&mut self, key: &StoredKey) -> Result<(), StoreError> {
+        let used = sqlx::query(
+            "SELECT id FROM signing_key WHERE domain = $1 AND selector = $2 \
+             AND public_record <> $3 AND first_seen IS NOT NULL LIMIT 1",
+        )
+        .bind(key.domain.as_str())
+        .bind(key.selector.as_str())
+        .bind(&key.public_record);
+        match self.fetch_optional(used).await? {
+            Some(_) => Err(Conflict::SelectorUsed.into()),
+            None => Ok(()),
+        }
     }
 
     async fn expect_key(&mut self, id: KeyId) -> Result<StoredKey, StoreError> {

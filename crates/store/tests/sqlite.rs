@@ -289,3 +289,20 @@ async fn a_full_disk_and_a_read_only_file_are_told_apart() {
         sqlx::raw_sql("DELETE FROM change_log").execute(&mut connection).await.unwrap_err();
     assert!(matches!(StoreError::from(read_only), StoreError::ReadOnly));
 }
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_gave_up_by_itself_does_not_end_all_writing() {
+    let place = place();
+    let store = Store::open(&place.path).await.unwrap();
+    // SQLite does the same when the disk is full: the transaction is rolled back before anyone asks for it.
+    let give_up = "CREATE TRIGGER give_up BEFORE INSERT ON tenant \
+                   BEGIN SELECT RAISE(ROLLBACK, 'given up'); END";
+    run(&place.path, give_up).await;
+    for _ in 0..3 {
+        let error = write_tenant(&store).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("given up"), "{cause}");
+    }
+    run(&place.path, "DROP TRIGGER give_up").await;
+    assert_eq!(write_tenant(&store).await.unwrap(), Revision::new(1));
+}

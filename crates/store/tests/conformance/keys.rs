@@ -57,6 +57,33 @@ pub(crate) async fn a_selector_is_never_used_for_another_key(store: Store) {
     assert_eq!(buried.first_seen, Some(NOW));
 }
 
+pub(crate) async fn of_several_keys_with_one_selector_only_the_first_seen_signs(store: Store) {
+    let domain = name("a.example");
+    let mut unit = store.write(NOW).await.unwrap();
+    let (a, b, c) = (tenant(&mut unit).await, tenant(&mut unit).await, tenant(&mut unit).await);
+    for owner in [a, b, c] {
+        unit.create_domain(NewDomain::new(owner, domain.clone())).await.unwrap();
+    }
+    let first = unit.add_key(new_key(a, "a.example", "s1", "one")).await.unwrap();
+    let second = unit.add_key(new_key(b, "a.example", "s1", "two")).await.unwrap();
+    let same = unit.add_key(new_key(c, "a.example", "s1", "one")).await.unwrap();
+    unit.record_key_seen(first.id).await.unwrap();
+    unit.promote_key(first.id).await.unwrap();
+    unit.record_key_seen(first.id).await.unwrap();
+    assert_eq!(conflict(unit.record_key_seen(second.id).await), Conflict::SelectorUsed);
+    assert_eq!(conflict(unit.promote_key(second.id).await), Conflict::SelectorUsed);
+
+    // Also when who had it has given the domain up.
+    unit.delete_domain(a, &domain).await.unwrap();
+    assert_eq!(conflict(unit.record_key_seen(second.id).await), Conflict::SelectorUsed);
+    assert_eq!(conflict(unit.promote_key(second.id).await), Conflict::SelectorUsed);
+    unit.record_key_seen(same.id).await.unwrap();
+    unit.promote_key(same.id).await.unwrap();
+    unit.commit().await.unwrap();
+    let second = store.key(second.id).await.unwrap().unwrap();
+    assert_eq!((second.state, second.first_seen), (KeyState::Created, None));
+}
+
 pub(crate) async fn a_promoted_key_takes_the_place_of_the_former(store: Store) {
     let domain = name("a.example");
     let mut unit = store.write(NOW).await.unwrap();

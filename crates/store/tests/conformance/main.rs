@@ -51,6 +51,7 @@ stores! {
     domains::due_checks_come_in_order,
     domains::domains_are_found_by_what_is_known_of_them,
     keys::a_selector_is_never_used_for_another_key,
+    keys::of_several_keys_with_one_selector_only_the_first_seen_signs,
     keys::a_promoted_key_takes_the_place_of_the_former,
     keys::a_signing_key_is_not_destroyed,
     pools::pools_keep_the_id_of_their_first_name,
