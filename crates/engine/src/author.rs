@@ -204,15 +204,26 @@ fn begins_like_from(line: &[u8]) -> bool {
 }
 
 /// Says whether a From field begins behind a bare CR or LF, for a reader who ends lines there.
+///
+/// One pass, whatever the octets are: behind breaks with nothing but odd octets between them, the same name
+/// begins, and it is looked at once.
 fn hides_from(field: &[u8]) -> bool {
     let field = field.strip_suffix(b"\r\n").unwrap_or(field);
+    let mut looked_to = 0;
     memchr::memchr2_iter(b'\r', b'\n', field).any(|at| {
         let after = field.get(at + 1..).unwrap_or_default();
+        if at < looked_to {
+            return false;
+        }
         // In CRLF the CR ends nothing by itself. What follows the LF is folding, which begins with
         // white space; where the LF is bare, white space folds for the lenient as well.
         let ends_line =
             !after.starts_with(b"\n") && !after.starts_with(b" ") && !after.starts_with(b"\t");
-        ends_line && begins_like_from(after)
+        if !ends_line {
+            return false;
+        }
+        looked_to = at + 1 + after.iter().take_while(|octet| !octet.is_ascii_graphic()).count();
+        begins_like_from(after)
     })
 }
 

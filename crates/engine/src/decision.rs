@@ -244,6 +244,8 @@ pub enum Reason {
     TenantSuspended(TenantId),
     /// A control field cannot be obeyed.
     BadControl(ControlError),
+    /// There are control fields, and here they name no pool.
+    ControlIgnored,
     /// The pool, and what named it.
     PoolChosen(PoolId, PoolSource),
     /// A pool was named that does not exist.
@@ -320,6 +322,9 @@ impl fmt::Display for Reason {
             Self::TenantUnknown(id) => write!(f, "tenant {id} is not known to this signer"),
             Self::TenantSuspended(id) => write!(f, "tenant {id} is suspended"),
             Self::BadControl(error) => error.fmt(f),
+            Self::ControlIgnored => {
+                f.write_str("control fields are taken out and not obeyed, since none counts here")
+            }
             Self::PoolChosen(pool, source) => write!(f, "the pool is {pool}, since {source}"),
             Self::PoolUnknown(text, source) => {
                 write!(f, "there is no pool {text:?}, though {source}")
@@ -395,6 +400,8 @@ pub enum Counter {
     TenantSuspended,
     /// Control fields that cannot be obeyed.
     BadControl,
+    /// Control fields of someone who may not name a pool.
+    ControlIgnored,
     /// A pool that was named and cannot be had.
     PoolRefused,
     /// A tenant's own pool that cannot be had.
@@ -422,6 +429,7 @@ impl Counter {
             Self::TenantUnknown => "tenant_unknown",
             Self::TenantSuspended => "tenant_suspended",
             Self::BadControl => "bad_control",
+            Self::ControlIgnored => "control_ignored",
             Self::PoolRefused => "pool_refused",
             Self::AssignedPoolUnusable => "assigned_pool_unusable",
             Self::BadFrom => "bad_from",

@@ -105,6 +105,7 @@ impl<'a> Planning<'a> {
     fn without_tenant(&mut self) -> (Row, Verdict) {
         self.because(Reason::NoTenant);
         self.count(Counter::NoTenant);
+        self.note_ignored_control();
         let text = "nothing says which account this mail is from";
         let verdict = match self.decision.policy.on_no_tenant {
             OnNoTenant::Pass => Verdict::PassUnsigned,
@@ -120,6 +121,9 @@ impl<'a> Planning<'a> {
     fn with_tenant(&mut self, tenant: TenantId) -> Result<(Row, Verdict), Refusal> {
         self.check_tenant(tenant)?;
         let pool = self.choose_pool(tenant)?;
+        if self.facts.header_pool == HeaderPool::Ignored {
+            self.note_ignored_control();
+        }
         self.decision.pool = Some(pool.id.clone());
         self.decision.policy = self.snapshot.policy(Some(pool), Some(tenant));
 
@@ -164,6 +168,14 @@ impl<'a> Planning<'a> {
         }
     }
 
+    /// Says so if there are control fields that nobody obeys: someone tries to choose, or is mistaken.
+    fn note_ignored_control(&mut self) {
+        if !self.decision.remove.is_empty() {
+            self.because(Reason::ControlIgnored);
+            self.count(Counter::ControlIgnored);
+        }
+    }
+
     /// The pool, by the first of: a field, the connection, the tenant's row, `default`.
     fn choose_pool(&mut self, tenant: TenantId) -> Result<&'a PoolRow, Refusal> {
         let by_field = match self.facts.header_pool {
@@ -186,7 +198,7 @@ impl<'a> Planning<'a> {
             None => (PoolId::default_pool(), PoolSource::Default),
         };
         match self.snapshot.pool(&id) {
-            Some(pool) if assigned.is_none() || pool.grants.include(tenant) => {
+            Some(pool) if pool.grants.include(tenant) => {
                 self.because(Reason::PoolChosen(id, source));
                 Ok(pool)
             }

@@ -177,7 +177,7 @@ fn row_0_passes_unchecked_unless_the_platform_says_otherwise() {
         let decision = decide(&world([Change::Platform(row)]), None, fields, &["yahoo.com"]);
         assert_eq!(shown(&decision), want);
         assert_eq!(decision.remove.len(), 2, "control fields are always taken out");
-        assert_eq!(decision.counters, [Counter::NoTenant]);
+        assert_eq!(decision.counters, [Counter::NoTenant, Counter::ControlIgnored]);
         assert_eq!((decision.tenant, decision.pool, decision.author), (None, None, None));
     }
 }
