@@ -18,7 +18,7 @@ pub trait DigestSigner: Send + Sync + 'static {
     /// How many jobs one call takes at most.
     fn batch_size(&self) -> NonZeroUsize;
 
-    /// Signs the digests of `batch`, which is never empty, and answers each job as soon as it is signed.
+    /// Signs the digests of `batch`, which is never empty, and answers each job.
     fn sign(&self, batch: &mut [SigningJob]);
 
     /// Does what is slow at first use, before the first job of the thread it is called on.
@@ -52,10 +52,11 @@ impl DigestSigner for SoftwareSigner {
 
 /// One digest to be signed.
 ///
-/// A job that is dropped without an answer gives its task [`SignError::Lost`].
+/// Its task gets the answer when the job is dropped; without one, [`SignError::Lost`].
 pub struct SigningJob {
     key: Arc<SigningKey>,
     digest: [u8; 32],
+    answer: Option<Result<Vec<u8>, SignatureError>>,
     reply: Option<oneshot::Sender<Result<Vec<u8>, SignError>>>,
     counters: Arc<Counters>,
 }
@@ -68,7 +69,7 @@ impl SigningJob {
         counters: Arc<Counters>,
     ) -> (Self, oneshot::Receiver<Result<Vec<u8>, SignError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { key, digest, reply: Some(reply), counters }, answer)
+        (Self { key, digest, answer: None, reply: Some(reply), counters }, answer)
     }
 
     /// The key to sign with.
@@ -83,27 +84,37 @@ impl SigningJob {
         &self.digest
     }
 
-    /// Hands the signature over. Only the first answer counts.
+    /// Takes the signature. Only the first answer counts.
     pub fn answer(&mut self, signature: Result<Vec<u8>, SignatureError>) {
-        let Some(reply) = self.reply.take() else { return };
-        // Counted before it is sent, so that whoever has the signature finds it counted.
+        if self.is_answered() {
+            return;
+        }
+        // Counted before it is handed over, so that whoever has the signature finds it counted.
         match (&signature, self.key.algorithm()) {
             (Ok(_), Algorithm::RsaSha256) => &self.counters.rsa_signatures,
             (Ok(_), Algorithm::Ed25519Sha256) => &self.counters.ed25519_signatures,
             (Err(_), _) => &self.counters.failures,
         }
         .fetch_add(1, Ordering::Relaxed);
-        // The task may have gone away since.
-        let _ = reply.send(signature.map_err(SignError::Refused));
+        self.answer = Some(signature);
     }
 
     pub(crate) fn is_answered(&self) -> bool {
-        self.reply.is_none()
+        self.answer.is_some()
     }
 
     /// Says whether nobody waits for the signature any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
+impl Drop for SigningJob {
+    fn drop(&mut self) {
+        if let (Some(reply), Some(answer)) = (self.reply.take(), self.answer.take()) {
+            // The task may have gone away since.
+            let _ = reply.send(answer.map_err(SignError::Refused));
+        }
     }
 }
 

@@ -12,6 +12,10 @@
 //! an engine that fills the lanes of wide registers eight. Nobody waits for a batch to fill; a thread takes
 //! what is there.
 //!
+//! Handing a signature over wakes an I/O thread, which costs a switch between threads each time. While more
+//! jobs wait, signatures are kept for a moment ([`HOLD`]) and handed over together; with nothing left to do,
+//! at once.
+//!
 //! A job that panics ends alone: its task gets [`SignError::Lost`], the panic is counted, the thread lives.
 //! Each thread seeds the crypto library before its first job, which costs a process about 30 ms once;
 //! [`SigningThreads::warm_up`] waits for that.
@@ -24,6 +28,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -204,11 +209,19 @@ impl Shared {
         self.guarded(|| self.signer.warm_up());
         self.warm.send_modify(|ready| *ready += 1);
         let mut batch = Vec::with_capacity(self.signer.batch_size().get());
+        // Answered, and not handed over yet.
+        let mut held: Vec<SigningJob> = Vec::new();
+        let mut held_since = Instant::now();
         loop {
-            let taken = self.take(&mut batch);
-            match taken {
+            let if_empty = if held.is_empty() { IfEmpty::Wait } else { IfEmpty::Return };
+            match self.take(&mut batch, if_empty) {
                 Taken::Batch => {}
+                Taken::Nothing => {
+                    held.clear();
+                    continue;
+                }
                 Taken::Other(work) => {
+                    held.clear();
                     self.room.add_permits(1);
                     self.guarded(work);
                     continue;
@@ -222,10 +235,16 @@ impl Shared {
             if abandoned > 0 {
                 self.counters.abandoned.fetch_add(abandoned as u64, Ordering::Relaxed);
             }
+            if held.is_empty() {
+                held_since = Instant::now();
+            }
             if !batch.is_empty() && !self.guarded(|| self.signer.sign(&mut batch)) {
                 self.sign_apart(&mut batch);
             }
-            batch.clear();
+            held.append(&mut batch);
+            if held_since.elapsed() >= HOLD {
+                held.clear();
+            }
         }
     }
 
@@ -239,8 +258,8 @@ impl Shared {
         }
     }
 
-    /// Waits for work, and takes signing jobs up to a batch, or one job of the other kind.
-    fn take(&self, batch: &mut Vec<SigningJob>) -> Taken {
+    /// Takes signing jobs up to a batch, or one job of the other kind.
+    fn take(&self, batch: &mut Vec<SigningJob>, if_empty: IfEmpty) -> Taken {
         let most = self.signer.batch_size().get();
         let mut queue = self.lock();
         loop {
@@ -262,6 +281,9 @@ impl Shared {
             if !batch.is_empty() {
                 return Taken::Batch;
             }
+            if if_empty == IfEmpty::Return {
+                return Taken::Nothing;
+            }
             queue.idle += 1;
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
             queue.idle -= 1;
@@ -279,17 +301,31 @@ impl Shared {
     }
 }
 
+/// What a thread does when nothing is queued.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum IfEmpty {
+    Wait,
+    Return,
+}
+
 /// What a thread got from the queue.
 enum Taken {
     /// Signing jobs, in the batch.
     Batch,
     Other(Box<dyn FnOnce() + Send>),
+    /// The queue is empty.
+    Nothing,
     /// The threads are to end.
     End,
 }
 
 /// How many jobs may wait by default: a quarter second of RSA on one core. No official reference.
 pub const DEFAULT_QUEUE_LEN: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// How long a thread signs on before it hands over what it has, while jobs wait. No official reference: some
+/// four RSA signatures, and a small part of what a message takes on its way. What takes longer than this to
+/// sign, on a device perhaps, is handed over at once.
+const HOLD: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
