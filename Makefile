@@ -1,6 +1,6 @@
 # The main commands. Everything they make lies in target/ and build/.
 
-.PHONY: demo test peers lint
+.PHONY: demo test bench soak peers lint
 
 # Builds Postseal and runs its main job on real messages, end to end.
 demo:
@@ -10,6 +10,17 @@ demo:
 # Installs what the tests need and runs them all; says how long each stage took.
 test:
 	@tests/all
+
+# What a message costs in Postseal, beside what its signature costs and beside other filters; `make bench BENCH=--quick` is short.
+bench:
+	cargo build --locked --release -p postseal-server -p postseal-testkit
+	target/release/postseal-bench $(BENCH)
+
+# The long figures of what `make test` does for seconds: a million messages with a thousand kills, a million damaged messages.
+# Takes hours. Prints duration and seed; POSTSEAL_SEED, POSTSEAL_MUTANTS, POSTSEAL_MUTANTS_SENT, POSTSEAL_MUTANTS_JUDGED,
+# POSTSEAL_KILL_MESSAGES and POSTSEAL_KILLS set one figure each.
+soak: peers
+	POSTSEAL_SOAK=1 cargo test --locked -p postseal-server --test mutants --test kills --test counts -- --nocapture --test-threads 1
 
 # Only what the tests compare Postseal with: MTA, verifiers, real messages. For running single tests with cargo.
 peers:

@@ -19,10 +19,15 @@
 //! the customer and the name was seen with another record. A selector that was made up here and has not
 //! signed is known to nobody, whatever the customer's first tries at the record looked like.
 //!
+//! **Times**. A look takes up to half a minute. What it found is as old as its beginning: that counts where
+//! two looks have to lie apart, and a look that began before another ended is not saved over that one. What
+//! has to wait, waits from its end.
+//!
 //! Records inside zones that this Postseal serves are published in them.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postseal_dkim::{DomainName, NameError, UnixTime, key_record_name};
 use postseal_dns::{
@@ -42,18 +47,20 @@ pub struct DomainCheck {
     client: AuthoritativeClient,
     zones: ServedZones,
     looks: Semaphore,
+    tenants: TenantLooks,
 }
 
 impl DomainCheck {
     /// Looks with `client` and publishes in `zones`.
     #[must_use]
     pub fn new(client: AuthoritativeClient, zones: ServedZones) -> Self {
-        Self { client, zones, looks: Semaphore::new(MAX_LOOKS) }
+        let looks = Semaphore::new(MAX_LOOKS);
+        Self { client, zones, looks, tenants: TenantLooks::default() }
     }
 
     /// Looks for the record of a domain's key and saves what follows from it.
     ///
-    /// `now` is the time of the look.
+    /// `clock` tells the time; it is asked when the look begins and when it has ended.
     ///
     /// # Errors
     ///
@@ -63,8 +70,9 @@ impl DomainCheck {
         store: &Store,
         owner: TenantId,
         name: &DomainName,
-        now: UnixTime,
+        clock: impl Fn() -> UnixTime + Send + Sync,
     ) -> Result<Verification, VerifyError> {
+        let _place = self.tenants.enter(owner).ok_or(VerifyError::TooMany)?;
         if store.domain(owner, name).await?.is_none() {
             return Err(VerifyError::NoDomain);
         }
@@ -78,23 +86,31 @@ impl DomainCheck {
         };
         let wanted =
             WantedKey::parse(key.public_record.as_bytes()).map_err(|_| VerifyError::BadRecord)?;
-        let judgement = {
+        let (judgement, began) = {
             let _turn = self.looks.acquire().await.map_err(|_| VerifyError::Stopped)?;
+            let began = clock();
             let look = self.client.look(&key.selector, name).await?;
-            judge(&look, &wanted)
+            (judge(&look, &wanted), began)
         };
 
-        let mut unit = store.write(now).await?;
+        let times = LookTimes { began, ended: clock() };
+        let mut unit = store.write(times.ended).await?;
         // The unit excludes other writers, so what is read now still holds when it is saved.
         let domain = store.domain(owner, name).await?.ok_or(VerifyError::NoDomain)?;
         let key = default_key(store.keys(owner, name).await?)
             .filter(|newest| newest.id == key.id)
             .ok_or(VerifyError::KeyChanged)?;
+        if times.are_overtaken_by(domain.last_check) {
+            // What the other look found stands.
+            let error = domain.check_error.clone();
+            return Ok(Verification { domain, key, error, findings: Vec::new() });
+        }
         let gate = Gate::of(&domain, &key);
-        let outcome = gate.pass(&judgement, now);
-        let domain = save(&mut unit, domain, &key, &outcome).await?;
+        let outcome = gate.pass(&judgement, times);
+        let domain = save(&mut unit, domain, &key, outcome, times).await?;
         unit.commit().await?;
-        Ok(Verification { domain, key, error: outcome.error, findings: judgement.findings })
+        let error = domain.check_error.clone();
+        Ok(Verification { domain, key, error, findings: judgement.findings })
     }
 
     /// Says whether the record of this name stands in a zone that is served here.
@@ -111,6 +127,41 @@ impl DomainCheck {
     pub fn publish(&self, key: &StoredKey) -> Result<(), PublishError> {
         let owner = key_record_name(&key.selector, &key.domain)?;
         self.zones.set_text(&owner, key.public_record.as_bytes())?;
+        Ok(())
+    }
+
+    /// Takes the records of keys of a domain that was given up out of the zones that are served here, as
+    /// far as they were never seen: no mail was signed with these keys. The others stay for
+    /// [`DRAIN_SECS`], until the next start after that.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read, or if a record cannot be served.
+    pub async fn withdraw(
+        &self,
+        store: &Store,
+        keys: &[StoredKey],
+        now: UnixTime,
+    ) -> Result<(), PublishError> {
+        let since = UnixTime(now.as_secs().saturating_sub(DRAIN_SECS));
+        for key in keys.iter().filter(|key| key.first_seen.is_none()) {
+            let owner = key_record_name(&key.selector, &key.domain)?;
+            if !self.serves(&owner) {
+                continue;
+            }
+            // While the unit lasts nobody can commit another key of that name: whoever has done so before
+            // is found here, and whoever does so later publishes later.
+            let unit = store.write(now).await?;
+            let published = store.published_keys(&key.domain, since).await?;
+            let heir = published
+                .iter()
+                .find(|other| other.selector == key.selector && other.domain == key.domain);
+            match heir {
+                Some(heir) => self.publish(heir)?,
+                None => self.zones.remove(&owner)?,
+            }
+            drop(unit);
+        }
         Ok(())
     }
 
@@ -145,6 +196,63 @@ impl DomainCheck {
 impl fmt::Debug for DomainCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DomainCheck").field("zones", &self.zones.origins()).finish_non_exhaustive()
+    }
+}
+
+/// How many looks of each tenant go on or wait.
+#[derive(Debug, Default)]
+struct TenantLooks(Mutex<HashMap<TenantId, usize>>);
+
+impl TenantLooks {
+    /// A place for one more look of the tenant, until it is dropped; none if the tenant has all of its
+    /// places taken.
+    fn enter(&self, tenant: TenantId) -> Option<TenantPlace<'_>> {
+        let mut counts = self.counts();
+        let count = counts.entry(tenant).or_default();
+        if *count >= MAX_TENANT_LOOKS {
+            return None;
+        }
+        *count += 1;
+        Some(TenantPlace { looks: self, tenant })
+    }
+
+    /// Nothing panics while the lock is held, and the counts are right at any time.
+    fn counts(&self) -> MutexGuard<'_, HashMap<TenantId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place of [`TenantLooks`].
+#[derive(Debug)]
+struct TenantPlace<'a> {
+    looks: &'a TenantLooks,
+    tenant: TenantId,
+}
+
+impl Drop for TenantPlace<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.looks.counts();
+        if let Some(count) = counts.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+/// When a look began and when it ended.
+#[derive(Clone, Copy, Debug)]
+struct LookTimes {
+    began: UnixTime,
+    ended: UnixTime,
+}
+
+impl LookTimes {
+    /// Says whether another look was saved while this one went on. One that lies in the future is the
+    /// mark of a clock that was set back, and overtakes nothing.
+    fn are_overtaken_by(self, last_check: Option<UnixTime>) -> bool {
+        last_check.is_some_and(|last| self.began < last && last <= self.ended)
     }
 }
 
@@ -196,6 +304,9 @@ pub enum VerifyError {
     /// Domain and selector are too long together.
     #[error("the name of the key record is too long")]
     Name(#[from] NameError),
+    /// The tenant has as many looks under way as one may have.
+    #[error("the tenant has {MAX_TENANT_LOOKS} checks of domains under way already")]
+    TooMany,
     /// The process is about to end.
     #[error("the process is about to end")]
     Stopped,
@@ -277,15 +388,16 @@ impl Gate {
         }
     }
 
-    /// What follows from a look at the time `now`.
-    fn pass(self, judgement: &Judgement, now: UnixTime) -> Outcome {
+    /// What follows from a look.
+    fn pass(self, judgement: &Judgement, times: LookTimes) -> Outcome {
+        let LookTimes { began, ended } = times;
         let former_ttl = self.former_ttl.max(judgement.other_ttl);
         let outcome = |status, wait: u64, error| Outcome {
             status,
             seen: judgement.is_seen(),
             former_ttl,
             suspect_since: None,
-            next_check: now.plus_secs(wait),
+            next_check: ended.plus_secs(wait),
             error,
         };
         match (self.status, judgement.verdict) {
@@ -295,8 +407,8 @@ impl Gate {
                 ..outcome(DkimStatus::Valid, SECOND_LOOK_SECS, Some(in_words(judgement)))
             },
             (DkimStatus::Valid, Verdict::Gone) => {
-                let since = self.suspect_since.unwrap_or(now);
-                if now.secs_since(since) >= SECOND_LOOK_SECS {
+                let since = self.suspect_since.unwrap_or(ended);
+                if began.secs_since(since) >= SECOND_LOOK_SECS {
                     return outcome(DkimStatus::Invalid, RETRY_SECS, Some(in_words(judgement)));
                 }
                 let error = format!(
@@ -310,12 +422,15 @@ impl Gate {
                     ..outcome(DkimStatus::Valid, SECOND_LOOK_SECS, Some(error))
                 }
             }
-            (DkimStatus::Pending, Verdict::Seen) if now >= self.next_check => {
+            (DkimStatus::Pending, Verdict::Seen) if began >= self.next_check => {
                 outcome(DkimStatus::Valid, ROUTINE_SECS, None)
             }
             (DkimStatus::Pending, Verdict::Seen) => {
-                let wait = self.next_check.secs_since(now);
-                outcome(DkimStatus::Pending, wait, Some(until_second_look(wait)))
+                let wait = self.next_check.secs_since(ended);
+                Outcome {
+                    next_check: self.next_check,
+                    ..outcome(DkimStatus::Pending, wait, Some(until_second_look(wait)))
+                }
             }
             (DkimStatus::Unverified | DkimStatus::Invalid, Verdict::Seen) => {
                 let somebody_asked = self.has_signed || (self.is_imported && former_ttl.is_some());
@@ -338,13 +453,27 @@ async fn save(
     unit: &mut Unit,
     domain: Domain,
     key: &StoredKey,
-    outcome: &Outcome,
+    mut outcome: Outcome,
+    times: LookTimes,
 ) -> Result<Domain, VerifyError> {
     let (owner, name) = (domain.owner, domain.name);
     if outcome.seen {
-        // Only who has the domain can publish our key in it. The first to do so has it.
-        unit.verify_ownership(owner, &name).await?;
-        unit.record_key_seen(key.id).await?;
+        match unit.record_key_seen(key.id).await {
+            // Only who has the domain can publish our key in it. The first to do so has it.
+            Ok(_) => drop(unit.verify_ownership(owner, &name).await?),
+            // Resolvers and receivers may have the other key, so this one never signs.
+            Err(StoreError::Conflict(Conflict::SelectorUsed)) => {
+                outcome = Outcome {
+                    status: DkimStatus::Invalid,
+                    seen: false,
+                    suspect_since: None,
+                    next_check: times.ended.plus_secs(RETRY_SECS),
+                    error: Some(SELECTOR_USED.to_owned()),
+                    ..outcome
+                };
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     if outcome.status == DkimStatus::Valid && key.state != KeyState::Signing {
         unit.promote_key(key.id).await?;
@@ -361,7 +490,7 @@ async fn save(
         dkim_status: outcome.status,
         seen: outcome.seen,
         suspect_since: outcome.suspect_since,
-        error: outcome.error.clone(),
+        error: outcome.error,
         next_check: outcome.next_check,
     };
     Ok(unit.record_check(owner, &name, check).await?)
@@ -408,13 +537,17 @@ fn is_imported(attributes: &Map<String, Value>) -> bool {
 /// SparkPost's sentence for a record that is not there.
 const NOT_FOUND: &str = "DNS record not found. Please add the TXT record and try again.";
 
+/// Why a key that is published does not sign.
+const SELECTOR_USED: &str = "Another key was published under this selector before, and receivers may \
+    still have it. Delete the domain and add it again with a selector that was never used.";
+
 /// The attribute that says that the key and its selector came from outside.
 const IMPORTED: &str = "key_imported";
 
 /// The attribute with the TTL of what the name answered in place of the key.
 const FORMER_TTL: &str = "former_ttl";
 
-/// Between two looks that make a record gone: "some minutes" in the design.
+/// Between two looks that make a record gone: longer than most outages of a zone while it is reloaded.
 const SECOND_LOOK_SECS: u64 = 5 * 60;
 
 /// When a valid record is due again.
@@ -428,6 +561,9 @@ pub const DRAIN_SECS: u64 = 14 * 24 * 60 * 60;
 
 /// How many looks go on at once. Each may take 30 seconds and 500 packets.
 const MAX_LOOKS: usize = 32;
+
+/// How many of these one tenant has at once, so that slow zones of one do not keep all others waiting.
+const MAX_TENANT_LOOKS: usize = 4;
 
 /// How many faults stand in one error text.
 const MAX_FAULTS_TOLD: usize = 3;
@@ -453,15 +589,77 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_000_000);
 
+    /// A look that took no time.
+    fn at(time: UnixTime) -> LookTimes {
+        LookTimes { began: time, ended: time }
+    }
+
+    #[test]
+    fn a_tenant_has_its_places_and_takes_none_of_others() {
+        let looks = TenantLooks::default();
+        let (a, b) = (TenantId::new(1), TenantId::new(2));
+        let mut places: Vec<_> = (0..MAX_TENANT_LOOKS).map(|_| looks.enter(a).unwrap()).collect();
+        assert!(looks.enter(a).is_none());
+        drop(looks.enter(b).unwrap());
+        places.pop();
+        places.push(looks.enter(a).unwrap());
+        assert!(looks.enter(a).is_none());
+        drop(places);
+        assert!(looks.counts().is_empty());
+    }
+
+    #[test]
+    fn two_looks_lie_apart_from_the_end_of_the_first_to_the_beginning_of_the_second() {
+        use DkimStatus::{Invalid, Pending, Valid};
+
+        let slow = |began: u64| LookTimes {
+            began: NOW.plus_secs(began),
+            ended: NOW.plus_secs(began + 30),
+        };
+        let gone = judgement(Verdict::Gone, None);
+        let first = gate(Valid).pass(&gone, slow(0));
+        assert_eq!(first.suspect_since, Some(NOW.plus_secs(30)));
+        assert_eq!(first.next_check, NOW.plus_secs(30 + SECOND_LOOK_SECS));
+        let suspect = Gate { suspect_since: first.suspect_since, ..gate(Valid) };
+        assert_eq!(suspect.pass(&gone, slow(SECOND_LOOK_SECS + 29)).status, Valid);
+        assert_eq!(suspect.pass(&gone, slow(SECOND_LOOK_SECS + 30)).status, Invalid);
+
+        let seen = judgement(Verdict::Seen, None);
+        let first = Gate { has_signed: true, ..gate(Invalid) }.pass(&seen, slow(0));
+        assert_eq!((first.status, first.next_check), (Pending, NOW.plus_secs(30 + 60)));
+        let pending = Gate { next_check: first.next_check, ..gate(Pending) };
+        let early = pending.pass(&seen, slow(89));
+        assert_eq!((early.status, early.next_check), (Pending, first.next_check));
+        assert_eq!(pending.pass(&seen, slow(90)).status, Valid);
+    }
+
+    #[test]
+    fn a_look_that_was_overtaken_is_told_from_one_after_the_other() {
+        let times = LookTimes { began: UnixTime(100), ended: UnixTime(130) };
+        let cases = [
+            (None, false),
+            (Some(99), false),
+            (Some(100), false),
+            (Some(101), true),
+            (Some(130), true),
+            // The clock was set back.
+            (Some(131), false),
+        ];
+        for (last_check, want) in cases {
+            let last_check = last_check.map(UnixTime);
+            assert_eq!(times.are_overtaken_by(last_check), want, "{last_check:?}");
+        }
+    }
+
     #[test]
     fn the_first_key_of_a_name_needs_to_be_seen_once() {
         use DkimStatus::{Invalid, Unverified, Valid};
 
         for status in [Unverified, Invalid] {
-            let seen = gate(status).pass(&judgement(Verdict::Seen, None), NOW);
+            let seen = gate(status).pass(&judgement(Verdict::Seen, None), at(NOW));
             assert_eq!((seen.status, seen.seen, seen.error), (Valid, true, None), "{status}");
             for verdict in [Verdict::NotSeen, Verdict::Gone] {
-                let outcome = gate(status).pass(&judgement(verdict, None), NOW);
+                let outcome = gate(status).pass(&judgement(verdict, None), at(NOW));
                 assert_eq!(
                     (outcome.status, outcome.seen),
                     (Invalid, false),
@@ -472,7 +670,7 @@ mod tests {
         }
         // A first try at the record that went wrong is nothing that receivers have seen.
         let corrected = Gate { former_ttl: Some(300), ..gate(Invalid) };
-        assert_eq!(corrected.pass(&judgement(Verdict::Seen, None), NOW).status, Valid);
+        assert_eq!(corrected.pass(&judgement(Verdict::Seen, None), at(NOW)).status, Valid);
     }
 
     #[test]
@@ -487,15 +685,15 @@ mod tests {
             (Gate { has_signed: true, ..gate(Invalid) }, 60),
         ];
         for (before, wait) in cases {
-            let first = before.pass(&seen, NOW);
+            let first = before.pass(&seen, at(NOW));
             assert_eq!(first.status, Pending, "{before:?}");
             assert_eq!(first.next_check, NOW.plus_secs(wait), "{before:?}");
 
             let between = Gate { status: Pending, next_check: first.next_check, ..before };
-            let early = between.pass(&seen, NOW.plus_secs(wait - 1));
+            let early = between.pass(&seen, at(NOW.plus_secs(wait - 1)));
             assert_eq!((early.status, early.next_check), (Pending, first.next_check), "{before:?}");
-            assert_eq!(between.pass(&seen, NOW.plus_secs(wait)).status, Valid, "{before:?}");
-            let lost = between.pass(&judgement(Verdict::Gone, None), NOW.plus_secs(wait));
+            assert_eq!(between.pass(&seen, at(NOW.plus_secs(wait))).status, Valid, "{before:?}");
+            let lost = between.pass(&judgement(Verdict::Gone, None), at(NOW.plus_secs(wait)));
             assert_eq!(lost.status, Invalid, "{before:?}");
         }
     }
@@ -505,18 +703,18 @@ mod tests {
         use DkimStatus::{Invalid, Valid};
 
         let gone = judgement(Verdict::Gone, Some(300));
-        let first = gate(Valid).pass(&gone, NOW);
+        let first = gate(Valid).pass(&gone, at(NOW));
         assert_eq!((first.status, first.suspect_since), (Valid, Some(NOW)));
         assert!(first.error.unwrap().contains("goes on signing"));
 
         let suspect = Gate { suspect_since: Some(NOW), ..gate(Valid) };
-        let soon = suspect.pass(&gone, NOW.plus_secs(SECOND_LOOK_SECS - 1));
+        let soon = suspect.pass(&gone, at(NOW.plus_secs(SECOND_LOOK_SECS - 1)));
         assert_eq!((soon.status, soon.suspect_since), (Valid, Some(NOW)));
-        let failing = suspect.pass(&judgement(Verdict::NotSeen, None), NOW.plus_secs(9999));
+        let failing = suspect.pass(&judgement(Verdict::NotSeen, None), at(NOW.plus_secs(9999)));
         assert_eq!((failing.status, failing.suspect_since), (Valid, Some(NOW)));
-        let back = suspect.pass(&judgement(Verdict::Seen, None), NOW.plus_secs(9999));
+        let back = suspect.pass(&judgement(Verdict::Seen, None), at(NOW.plus_secs(9999)));
         assert_eq!((back.status, back.suspect_since), (Valid, None));
-        let later = suspect.pass(&gone, NOW.plus_secs(SECOND_LOOK_SECS));
+        let later = suspect.pass(&gone, at(NOW.plus_secs(SECOND_LOOK_SECS)));
         assert_eq!((later.status, later.former_ttl), (Invalid, Some(300)));
     }
 

@@ -32,8 +32,6 @@ pub struct Installation {
     pub master_key: MasterKey,
     /// Where the master key was found.
     pub master_key_source: MasterKeySource,
-    /// The first API key, if this start made it.
-    pub first_api_key: Option<NewApiKey>,
     /// The folder for held messages.
     pub held: PathBuf,
 }
@@ -47,7 +45,6 @@ impl Installation {
     pub async fn open(
         data: &Path,
         master_key_file: Option<&Path>,
-        ambient: &Ambient,
     ) -> Result<Self, InstallationError> {
         let held = data.join("held");
         for folder in [data, &held] {
@@ -79,20 +76,29 @@ impl Installation {
         unit.commit().await?;
         master_key.check(&holds)?;
 
-        let first_api_key = Self::first_api_key(&store, ambient).await?;
-        Ok(Self { store, master_key, master_key_source, first_api_key, held })
+        Ok(Self { store, master_key, master_key_source, held })
     }
 
-    /// Makes an API key with every grant for an account that has none.
-    async fn first_api_key(
-        store: &Store,
+    /// Makes an API key with every grant for an account that has none, and has it shown.
+    ///
+    /// It is shown before it is saved. A process that dies in between leaves a key that was shown and is worth
+    /// nothing, and the next start makes another; the other way round the account would be locked out for good.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be shown, made or saved.
+    pub async fn make_first_api_key(
+        &self,
         ambient: &Ambient,
-    ) -> Result<Option<NewApiKey>, InstallationError> {
-        if !store.api_keys(Some(TenantId::PRIMARY)).await?.is_empty() {
-            return Ok(None);
+        show: impl FnOnce(&NewApiKey) -> std::io::Result<()>,
+    ) -> Result<(), InstallationError> {
+        // Nobody else writes from here on, so no other start makes a first key too.
+        let mut unit = self.store.write(clock::now()).await?;
+        if !self.store.api_keys(Some(TenantId::PRIMARY)).await?.is_empty() {
+            return Ok(());
         }
         let key = NewApiKey::generate(ambient)?;
-        let mut unit = store.write(clock::now()).await?;
+        show(&key).map_err(InstallationError::NotShown)?;
         unit.create_api_key(StoredApiKey {
             tenant: TenantId::PRIMARY,
             hash: key.hash(),
@@ -104,7 +110,7 @@ impl Installation {
         })
         .await?;
         unit.commit().await?;
-        Ok(Some(key))
+        Ok(())
     }
 }
 
@@ -131,6 +137,11 @@ pub enum InstallationError {
     /// The store's note of its master key is damaged.
     #[error(transparent)]
     BadCheckValue(#[from] BadCheckValue),
+    /// The first API key could not be shown to anybody.
+    #[error(
+        "cannot write the first API key to standard output ({0}); nothing was saved, start again where it can be read"
+    )]
+    NotShown(std::io::Error),
     /// There is no randomness for an API key.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),

@@ -39,7 +39,7 @@ use crate::clock;
 use crate::config::{Config, DnsConfig};
 use crate::domain_check::{DomainCheck, PublishError};
 use crate::follow::Follower;
-use crate::http::{Ambient, Api, KeyMaking, Readiness, router};
+use crate::http::{self, Ambient, Api, KeyMaking, NewApiKey, Readiness, router};
 use crate::installation::{Installation, InstallationError};
 use crate::metrics::Metrics;
 use crate::milter;
@@ -59,9 +59,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut figures = Registry::default();
     metrics.register(&mut figures);
 
-    let installation =
-        Installation::open(&config.data, config.master_key_file.as_deref(), &ambient).await?;
-    let Installation { store, master_key, master_key_source, first_api_key, held } = installation;
+    let installation = Installation::open(&config.data, config.master_key_file.as_deref()).await?;
+    installation.make_first_api_key(&ambient, Announcement::first_api_key).await?;
+    let Installation { store, master_key, master_key_source, held } = installation;
     let master_key = Arc::new(master_key);
     info!(event = "opened", store = %store.path().display(), master_key = %master_key_source);
 
@@ -93,10 +93,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let tasks = TaskTracker::new();
     let said = Announcement::new();
-    if let Some(key) = &first_api_key {
-        said.first_api_key(key.expose_text());
-    }
-    drop(first_api_key);
 
     let connections = Arc::new(Semaphore::new(config.limits.connections));
     for listener in &config.milter {
@@ -154,22 +150,20 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         figures,
         key_making: KeyMaking::default(),
     };
-    let http = TcpListener::bind(config.http)
+    let http_socket = TcpListener::bind(config.http)
         .await
         .map_err(|source| ServeError::Http { address: config.http, source })?;
-    let address =
-        http.local_addr().map_err(|source| ServeError::Http { address: config.http, source })?;
+    let address = http_socket
+        .local_addr()
+        .map_err(|source| ServeError::Http { address: config.http, source })?;
     said.listening("http", &address);
-    let http = axum::serve(
-        http,
-        router(Arc::new(api)).into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(stop.clone().cancelled_owned());
-    tasks.spawn(async move {
-        if let Err(error) = http.await {
-            warn!(%error, "the HTTP server ended");
-        }
-    });
+    tasks.spawn(http::serve(
+        http_socket,
+        router(Arc::new(api)),
+        http::Settings::default(),
+        metrics.panics.clone(),
+        stop.clone(),
+    ));
     tasks.spawn(follower.run(stop.clone()));
 
     ready.send_replace(Readiness::Ready);
@@ -205,12 +199,15 @@ impl Announcement {
     }
 
     /// The one time that the first API key is shown. It goes to standard output and never to the log.
-    fn first_api_key(&self, key: &str) {
-        Self::line(format_args!("first API key (shown once): {key}"));
+    fn first_api_key(key: &NewApiKey) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "first API key (shown once): {}", key.expose_text())?;
+        out.flush()?;
         info!(
             event = "first_api_key",
             "the first API key was made, and printed on standard output"
         );
+        Ok(())
     }
 
     fn ready(self) {

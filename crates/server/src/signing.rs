@@ -25,8 +25,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 use postseal_dkim::{
-    DomainName, Header, KeyRecord, MessageSigning, SignatureCheck, SignedField, Unsigned,
-    signatures_by,
+    DomainName, Header, KeyRecord, MessageSigning, SignError, SignatureCheck, SignedField,
+    Unsigned, signatures_by,
 };
 use postseal_dns::MxAnswers;
 use postseal_engine::{
@@ -61,16 +61,31 @@ impl Signer {
         Self { snapshot, keys, mx, metrics, node }
     }
 
-    /// The tenant that an API key with the grant `smtp/inject` stands for.
+    /// The tenant that an API key with the grant `smtp/inject` stands for, and the hash by which to ask
+    /// again with [`Signer::still_authorized`].
     ///
     /// # Errors
     ///
     /// When the key is not known, has expired, lacks the grant, or is not valid from this address. What is told
     /// to the client is the same for all of these.
-    pub fn authenticate(&self, api_key: &[u8], from: IpAddr) -> Result<TenantId, KeyRefused> {
+    pub fn authenticate(
+        &self,
+        api_key: &[u8],
+        from: IpAddr,
+    ) -> Result<(TenantId, ApiKeyHash), KeyRefused> {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, api_key).as_ref());
-        self.snapshot.load().authorize(&ApiKeyHash(hash), Grant::SmtpInject, from, clock::now())
+        let hash = ApiKeyHash(hash);
+        Ok((self.still_authorized(&hash, from)?, hash))
+    }
+
+    /// The tenant that a key which was good before stands for now.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Signer::authenticate`].
+    pub fn still_authorized(&self, key: &ApiKeyHash, from: IpAddr) -> Result<TenantId, KeyRefused> {
+        self.snapshot.load().authorize(key, Grant::SmtpInject, from, clock::now())
     }
 
     /// The name of the next hop that a pool asks for in its row.
@@ -159,8 +174,20 @@ impl Signer {
                 checked,
                 scan,
             })),
+            Err(error @ SignError::TooManyFields) => self.refuse(&message, &decision, &error),
             Err(error) => self.cannot_sign(&message, &decision, &error),
         }
+    }
+
+    /// The fault of who wrote the message, and another try would end the same way.
+    fn refuse(&self, message: &Message, decision: &Decision, error: &SignError) -> Begin {
+        let refusal = Refusal {
+            code: 550,
+            enhanced: EnhancedCode(5, 6, 0),
+            text: format!("the message cannot be signed: {error}").into(),
+        };
+        self.record(message, decision, "refused", &[], Some(&refusal));
+        Begin::Refuse(refusal)
     }
 
     /// Signatures that this message has with a `d=` and `s=` that it is to get: each to be checked in the same
@@ -187,7 +214,7 @@ impl Signer {
         (checks, checked)
     }
 
-    /// Our own fault, or a message beyond a bound: the sender is asked to try again, an operator is told.
+    /// Our own fault: the sender is asked to try again, an operator is told.
     fn cannot_sign(
         &self,
         message: &Message,
@@ -456,11 +483,17 @@ struct MadeSignature<'a> {
 }
 
 /// Octets as lower-case hexadecimal digits.
-struct Hex<'a>(&'a [u8]);
+struct Hex<'a>(&'a [u8; 32]);
 
 impl std::fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        // Each message has two of them, so they are not formatted octet by octet.
+        let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+        let mut digits = [0; 64];
+        for (pair, octet) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
+        }
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 

@@ -192,7 +192,8 @@ fn known_difference(message: &[u8]) -> Option<&'static str> {
 }
 
 /// The reasons for which real messages may be refused.
-const MAY_BE_REFUSED: [&str; 3] = ["bare CR or LF", "the header", "NUL octet"];
+const MAY_BE_REFUSED: [&str; 5] =
+    ["bare CR or LF", "the header", "NUL octet", "is no field", "begins with white space"];
 
 /// What the tests promise.
 const AT_LEAST: usize = 300;

@@ -269,6 +269,11 @@ impl Daemon {
         self.folder.path().join("data")
     }
 
+    /// How it was started.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The number of its process.
     pub fn process(&self) -> u32 {
         self.process

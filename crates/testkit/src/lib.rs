@@ -7,7 +7,7 @@
 //! - [`daemon`] runs `postseal serve`, [`platform`] with all that is around it, [`scene`] with two tenants; [`api_client`]
 //!   speaks to its API.
 //! - [`smtp_client`], [`milter_client`] speak to it, [`sink`] is its next hop.
-//! - [`postfix`] is an MTA beside it, [`opendkim`] a filter like it.
+//! - [`postfix`] is an MTA beside it, [`opendkim`] and [`rspamd`] are filters like it.
 //! - [`verifiers`] judge what it signs, [`signers`] sign what it judges; [`peers`] knows where they and the
 //!   MTA lie.
 //! - [`dns`] is the DNS around it.
@@ -27,6 +27,7 @@ pub mod opendkim;
 pub mod peers;
 pub mod platform;
 pub mod postfix;
+pub mod rspamd;
 pub mod scale;
 pub mod scene;
 pub mod signers;

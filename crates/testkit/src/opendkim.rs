@@ -22,7 +22,7 @@ pub struct OpenDkim {
     address: SocketAddr,
     /// As OpenDKIM sees it.
     inside: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl OpenDkim {
@@ -61,7 +61,7 @@ PidFile {inside}/pid
             .spawn()
             .context("cannot start OpenDKIM")?;
         let address = (Ipv4Addr::LOCALHOST, port).into();
-        let mut this = Self { child, address, inside, _folder: folder };
+        let mut this = Self { child, address, inside, folder };
         this.wait_until_ready()?;
         Ok(this)
     }
@@ -69,6 +69,16 @@ PidFile {inside}/pid
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of its process, as it wrote it down.
+    ///
+    /// # Errors
+    ///
+    /// When it did not.
+    pub fn process(&self) -> Result<u32> {
+        let text = std::fs::read_to_string(self.folder.path().join("pid"))?;
+        text.trim().parse().with_context(|| format!("OpenDKIM wrote {text:?} as its number"))
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {

@@ -30,6 +30,8 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     };
     crate::log::start(config.log_format, config.log_level);
     let ended = runtime.block_on(crate::serve::serve(config));
+    // A look-up of a host name that the system has begun cannot be stopped, and is not waited for.
+    runtime.shutdown_timeout(crate::serve::LAST_LINES);
     crate::log::flush(crate::serve::LAST_LINES);
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -531,7 +531,7 @@ mod tests {
             ("[[dns.zones]]\nname = \"a..b\"\nname_servers = [\"ns.example\"]\n", (2, 8)),
             ("[[smtp]]\nlisten = \"127.0.0.1:1\"\ntls_key = \"k\"\n", (3, 11)),
             ("[[dns.zones]]\nname = \"d.test\"\nname_servers = [\"ns.d.test\"]\n", (3, 17)),
-            ("x = [\n", (1, 5)),
+            ("x = [\n", (1, 6)),
         ];
         for (text, want) in cases {
             let mistakes = Config::from_text(text).unwrap_err();

@@ -21,7 +21,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postseal_engine::{ApiKeyHash, Grant, Grants, TenantId};
+use postseal_dkim::UnixTime;
+use postseal_engine::{ApiKeyHash, Grant, Grants, IpRange, TenantId};
 use postseal_store::AccountStatus;
 
 use super::Api;
@@ -32,15 +33,15 @@ use super::error::{ApiError, Code};
 pub(super) struct Permit<P> {
     /// The tenant whose key it is; the primary account's may act for any.
     tenant: TenantId,
-    grants: Grants,
+    reach: Reach,
     subaccount: Option<HeaderValue>,
     permission: PhantomData<P>,
 }
 
 impl<P> Permit<P> {
     /// What the key may do altogether.
-    pub(super) fn grants(&self) -> Grants {
-        self.grants
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Whose things a change concerns: exactly one tenant's.
@@ -96,6 +97,34 @@ impl View {
             Self::Everyone => true,
             Self::Only(only) => only == tenant,
         }
+    }
+}
+
+/// How far a key reaches: what it may do, from where, and until when.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    /// What it may do.
+    pub(super) grants: Grants,
+    /// From where it is taken; from everywhere if there are none.
+    pub(super) valid_ips: Vec<IpRange>,
+    /// When it stops being taken.
+    pub(super) expires_at: Option<UnixTime>,
+}
+
+impl Reach {
+    /// Says whether a key that reaches this far may make or change one that reaches as far as `other`. A range
+    /// of addresses counts as within another only if it is the same.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let grants = other.grants.iter().all(|grant| self.grants.allow(grant));
+        let addresses = self.valid_ips.is_empty()
+            || (!other.valid_ips.is_empty()
+                && other.valid_ips.iter().all(|range| self.valid_ips.contains(range)));
+        let time = match (self.expires_at, other.expires_at) {
+            (None, _) => true,
+            (Some(own), Some(other)) => other <= own,
+            (Some(_), None) => false,
+        };
+        grants && addresses && time
     }
 }
 
@@ -193,7 +222,11 @@ impl<P: Permission> FromRequestParts<Arc<Api>> for Permit<P> {
         }
         Ok(Self {
             tenant: key.tenant,
-            grants: key.grants,
+            reach: Reach {
+                grants: key.grants,
+                valid_ips: key.valid_ips,
+                expires_at: key.expires_at,
+            },
             subaccount: parts.headers.get(&X_MSYS_SUBACCOUNT).cloned(),
             permission: PhantomData,
         })
@@ -353,10 +386,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_reaches_no_further_than_the_one_that_makes_it() {
+        let reach = |grants: &[Grant], ips: &[&str], expires_at: Option<u64>| Reach {
+            grants: grants.iter().copied().collect(),
+            valid_ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+            expires_at: expires_at.map(UnixTime),
+        };
+        let (send, view) = (Grant::SmtpInject, Grant::IpPoolsView);
+        let own = reach(&[send, view], &["192.0.2.0/24", "198.51.100.7"], Some(1_000));
+        let cases = [
+            (reach(&[send], &["192.0.2.0/24"], Some(1_000)), true),
+            (reach(&[], &["198.51.100.7"], Some(999)), true),
+            (reach(&[Grant::IpPoolsManage], &["198.51.100.7"], Some(999)), false),
+            (reach(&[send], &[], Some(999)), false),
+            (reach(&[send], &["192.0.2.0/24", "0.0.0.0/0"], Some(999)), false),
+            (reach(&[send], &["192.0.2.0/24"], Some(1_001)), false),
+            (reach(&[send], &["192.0.2.0/24"], None), false),
+        ];
+        for (other, want) in cases {
+            assert_eq!(own.covers(&other), want, "{other:?}");
+            assert!(reach(&[send, view, Grant::IpPoolsManage], &[], None).covers(&other));
+        }
+    }
+
+    #[test]
     fn the_subaccount_field_counts_only_with_a_key_of_the_account() {
         let permit = |tenant: u32, field: Option<&str>| Permit::<ViewDomains> {
             tenant: TenantId::new(tenant),
-            grants: Grants::all(),
+            reach: Reach { grants: Grants::all(), valid_ips: Vec::new(), expires_at: None },
             subaccount: field.map(|field| HeaderValue::from_str(field).unwrap()),
             permission: PhantomData,
         };

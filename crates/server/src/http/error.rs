@@ -54,6 +54,12 @@ impl ApiError {
         self
     }
 
+    /// The same, with the seconds after which another try makes sense.
+    pub(super) fn with_retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// An error that is one sentence.
     pub(super) fn plain(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self::one(status, Entry::new(message))

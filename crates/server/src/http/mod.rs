@@ -27,6 +27,7 @@ mod error;
 mod health;
 mod path;
 mod reply;
+mod serve;
 mod v1;
 
 use std::any::Any;
@@ -51,6 +52,7 @@ pub use self::ambient::{Ambient, NoRandomness};
 pub use self::auth::NewApiKey;
 use self::error::{ApiError, Code};
 pub use self::health::Readiness;
+pub use self::serve::{Settings, serve};
 use crate::domain_check::DomainCheck;
 use crate::metrics::Metrics;
 
@@ -102,8 +104,8 @@ impl Default for KeyMaking {
 
 /// The whole of what is served over HTTP.
 ///
-/// The caller serves it with `into_make_service_with_connect_info::<SocketAddr>()`: API keys may be
-/// limited to addresses of clients, and such a key is refused where the address is not known.
+/// The caller serves it with [`serve()`], or another way that says who the peer is (`ConnectInfo<SocketAddr>`):
+/// API keys may be limited to addresses of clients, and such a key is refused where the address is not known.
 pub fn router(api: Arc<Api>) -> Router {
     let panics = api.metrics.panics.clone();
     let after_panic = move |panic: Box<dyn Any + Send>| -> Response {

@@ -17,6 +17,9 @@
 //! when the message is whole. Where no field may, they go to the hop at once, and the client gets its
 //! answers.
 //!
+//! An API key that is revoked or expires sends nothing more over a connection that is open: whoever
+//! authenticated is looked up again at each `MAIL`, in the snapshot of that moment.
+//!
 //! A message is answered 250 when the hop has answered 250, and never otherwise. What is held of it goes
 //! with the transaction.
 
@@ -26,8 +29,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postseal_dkim::{DomainName, Header};
-use postseal_engine::TenantId;
+use postseal_dkim::{DomainName, Field, Header};
+use postseal_engine::{ApiKeyHash, TenantId};
 use postseal_wire::smtp::auth::{Credentials, Injection as Acting};
 use postseal_wire::smtp::server::{
     AuthVerdict, CloseReason, Event, Session, Settings, Transport as Security,
@@ -244,11 +247,18 @@ async fn start_tls(door: &Door, transport: Transport) -> io::Result<Transport> {
     Ok(Transport::new(Box::new(stream)))
 }
 
+/// What a client authenticated with. Whom it stands for is asked anew for each message.
+#[derive(Clone, Copy)]
+struct Login {
+    key: ApiKeyHash,
+    acting: Acting,
+}
+
 /// What is known of a client.
 struct Client<'a> {
     door: &'a Door,
     address: IpAddr,
-    authenticated: Option<TenantId>,
+    authenticated: Option<Login>,
     transaction: Option<Transaction>,
 }
 
@@ -266,30 +276,50 @@ impl Client<'_> {
     }
 
     /// Whose mail this is, if the connection shows it: the API key, else the address.
-    fn tenant(&self) -> Option<TenantId> {
-        self.authenticated.or_else(|| self.door.tenant_at(self.address))
+    ///
+    /// A client whose key is not good any more is not taken by its address instead: it would go on
+    /// as somebody else. The answer closes the connection.
+    fn tenant(&mut self) -> Result<TenantId, Reply> {
+        let Some(login) = self.authenticated else {
+            return self.door.tenant_at(self.address).ok_or_else(|| {
+                let text = "authentication required";
+                Reply::new(ReplyCode::AUTHENTICATION_REQUIRED, (7, 0), text)
+            });
+        };
+        let owner = self.door.signer.still_authorized(&login.key, self.address).ok();
+        owner.and_then(|owner| self.acting_tenant(owner, login.acting)).ok_or_else(|| {
+            self.authenticated = None;
+            self.door.metrics.authentication_failures.inc();
+            tracing::warn!(client = %self.address, "credentials are not good any more");
+            Reply::new(ReplyCode::NOT_AVAILABLE, (7, 0), "authenticate again")
+        })
+    }
+
+    /// For whom a key of `owner` sends.
+    fn acting_tenant(&self, owner: TenantId, acting: Acting) -> Option<TenantId> {
+        match acting {
+            // SparkPost ignores the subaccount in the name where the key belongs to one.
+            Acting::KeyOwner => Some(owner),
+            Acting::Subaccount(_) if owner != TenantId::PRIMARY => Some(owner),
+            Acting::Subaccount(number) => {
+                let tenant = TenantId::new(number);
+                let is_known = tenant == TenantId::PRIMARY
+                    || self.door.snapshot.load().tenant(tenant).is_some();
+                is_known.then_some(tenant)
+            }
+        }
     }
 
     fn authenticate(&mut self, credentials: &Credentials) -> AuthVerdict {
         let door = self.door;
-        let tenant = credentials.injection().and_then(|acting| {
+        let login = credentials.injection().and_then(|acting| {
             let key = credentials.password.expose().as_bytes();
-            let owner = door.signer.authenticate(key, self.address).ok()?;
-            match acting {
-                // SparkPost ignores the subaccount in the name where the key belongs to one.
-                Acting::KeyOwner => Some(owner),
-                Acting::Subaccount(_) if owner != TenantId::PRIMARY => Some(owner),
-                Acting::Subaccount(number) => {
-                    let tenant = TenantId::new(number);
-                    let is_known = tenant == TenantId::PRIMARY
-                        || door.snapshot.load().tenant(tenant).is_some();
-                    is_known.then_some(tenant)
-                }
-            }
+            let (owner, key) = door.signer.authenticate(key, self.address).ok()?;
+            self.acting_tenant(owner, acting).map(|_| Login { key, acting })
         });
-        match tenant {
-            Some(tenant) => {
-                self.authenticated = Some(tenant);
+        match login {
+            Some(login) => {
+                self.authenticated = Some(login);
                 AuthVerdict::Accepted
             }
             None => {
@@ -301,9 +331,9 @@ impl Client<'_> {
     }
 
     async fn mail(&mut self, mut mail: Mail, session: &mut Session) -> Reply {
-        let Some(tenant) = self.tenant() else {
-            let text = "authentication required";
-            return Reply::new(ReplyCode::AUTHENTICATION_REQUIRED, (7, 0), text);
+        let tenant = match self.tenant() {
+            Ok(tenant) => tenant,
+            Err(reply) => return reply,
         };
         let pool = self.door.connection_pool(tenant);
         session.set_newlines(self.door.newlines(tenant, &pool));
@@ -407,6 +437,10 @@ impl Client<'_> {
             id: &message.id,
             date: &door.date(),
         };
+        if let Some(text) = malformed(&message.header) {
+            tracing::info!(queue_id = message.id, text, "a header section is refused");
+            return Err(Reply::new(ReplyCode::FAILED, (6, 0), text));
+        }
         message.header.splice(..0, trace.to_field().into_bytes());
         let header = match Header::parse(&message.header) {
             Ok(header) => header,
@@ -498,6 +532,25 @@ impl Client<'_> {
             }
         }
     }
+}
+
+/// What is wrong with the lines of a header section, as the client sent it.
+///
+/// A first line that is folded would become part of the field above it, which is ours. At a line that is no
+/// field, MTAs begin the body, so that fields below it fall out of the header and out of the signature.
+fn malformed(header: &[u8]) -> Option<&'static str> {
+    if header.starts_with(b" ") || header.starts_with(b"\t") {
+        return Some("the header begins with white space, which folds nothing");
+    }
+    let header = Header::parse(header).ok()?;
+    let has_name = |field: Field<'_>| {
+        let name = field.name();
+        !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
+    };
+    if header.fields().all(has_name) {
+        return None;
+    }
+    Some("a line of the header is no field (RFC 5322 section 2.2)")
 }
 
 /// The domains of the recipients, each once. What is no domain name is at no provider.

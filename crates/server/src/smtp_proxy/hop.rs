@@ -128,7 +128,11 @@ impl Hop {
 
     /// Connects once to learn what the hop offers.
     pub(super) async fn look(self: &Arc<Self>) {
-        match self.connect().await {
+        let connected = match self.permit().await {
+            Ok(permit) => self.connect(permit).await,
+            Err(error) => Err(error),
+        };
+        match connected {
             Ok(connection) => self.give_back(connection),
             Err(error) => {
                 tracing::warn!(hop = self.name, %error, "a next hop cannot be reached");
@@ -144,7 +148,10 @@ impl Hop {
         envelope: Envelope<'_>,
         suits: impl Fn(&Extensions) -> Result<(), Reply>,
     ) -> Result<(Box<Connection>, Answers), HopError> {
+        // Whoever has waited longest gets the next connection, an idle one or a new one.
+        let mut permit = self.permit().await?;
         if let Some(mut connection) = self.take_idle() {
+            connection.permit = Some(permit);
             suits(connection.extensions()).map_err(HopError::Unsuitable)?;
             match connection.envelope(envelope).await {
                 // 421 is how a server says that it closes the connection (RFC 5321 §3.8).
@@ -156,15 +163,26 @@ impl Hop {
                 Err(_) => {}
             }
             tracing::debug!(hop = self.name, "an idle connection had died");
+            permit = match connection.permit.take() {
+                Some(permit) => permit,
+                None => self.permit().await?,
+            };
         }
-        let mut connection = self.connect().await?;
+        let mut connection = self.connect(permit).await?;
         suits(connection.extensions()).map_err(HopError::Unsuitable)?;
         let answers = connection.envelope(envelope).await?;
         Ok((connection, answers))
     }
 
     /// Keeps a connection for the next message, if it is fit for one.
-    pub(super) fn give_back(&self, connection: Box<Connection>) {
+    pub(super) fn give_back(&self, mut connection: Box<Connection>) {
+        let permit = connection.permit.take();
+        self.keep(connection);
+        // Only now may the next in line look for an idle connection.
+        drop(permit);
+    }
+
+    fn keep(&self, connection: Box<Connection>) {
         if !connection.session.is_idle() || !connection.transport.inbox.unread().is_empty() {
             return;
         }
@@ -208,13 +226,20 @@ impl Hop {
         None
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Box<Connection>, HopError> {
+    /// Waits for the right to use a connection. An idle connection takes none.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, HopError> {
         let permits = Arc::clone(&self.connections);
-        let permit = timeout(self.timeouts.set_up, permits.acquire_owned())
+        timeout(self.timeouts.set_up, permits.acquire_owned())
             .await
             .map_err(|_| HopError::Busy)?
             // The semaphore is never closed.
-            .map_err(|_| HopError::Busy)?;
+            .map_err(|_| HopError::Busy)
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Box<Connection>, HopError> {
         let set_up = async {
             let (wanted, fallback) = match &self.tls {
                 Tls::Never => (TlsUse::Never, None),
@@ -243,7 +268,7 @@ impl Hop {
             messages: 0,
             begun: false,
             mail_answered: false,
-            _permit: permit,
+            permit: Some(permit),
         }))
     }
 
@@ -370,7 +395,8 @@ pub(super) struct Connection {
     /// Whether a transaction was begun on it, so that the next one begins with RSET.
     begun: bool,
     mail_answered: bool,
-    _permit: OwnedSemaphorePermit,
+    /// Held while a message has the connection.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {

@@ -125,6 +125,44 @@ impl Sink {
         Ok(state.messages.clone())
     }
 
+    /// Waits until `count` connections stall ([`Action::Stall`]).
+    ///
+    /// # Errors
+    ///
+    /// When they do not in `patience`.
+    pub fn wait_for_stalled(&self, count: usize, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
+        let mut state = self.shared.lock();
+        while state.stalled < count {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                bail!("{} of {count} connections stalled in {patience:?}", state.stalled);
+            };
+            let (after, _) = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = after;
+        }
+        Ok(())
+    }
+
+    /// The messages that were stored and not taken yet; from now on it no longer has them. [`Sink::count`] goes on.
+    pub fn take(&self) -> Vec<Arc<Received>> {
+        std::mem::take(&mut self.shared.lock().messages)
+    }
+
+    /// Ends it as a loss of power would: no message is answered any more. Gives what it had stored and was not
+    /// taken yet, which is all that it can have answered.
+    pub fn crash(self) -> Vec<Arc<Received>> {
+        let mut state = self.shared.lock();
+        state.stopped = true;
+        for stream in state.open.values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        std::mem::take(&mut state.messages)
+    }
+
     /// Forgets the messages.
     pub fn clear(&self) {
         let mut state = self.shared.lock();
@@ -263,6 +301,8 @@ struct State {
     recipients: HashMap<String, String>,
     /// Open connections by number, so that they can be ended from outside.
     open: HashMap<u64, TcpStream>,
+    /// Connections that stall.
+    stalled: usize,
     /// Grows when stalled connections may go on.
     releases: u64,
     stopped: bool,
@@ -285,9 +325,12 @@ impl Shared {
             return Some(action);
         }
         let before = state.releases;
+        state.stalled += 1;
+        self.changed.notify_all();
         while state.releases == before {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.stalled -= 1;
         None
     }
 
@@ -388,7 +431,8 @@ mod tests {
             client.ehlo().unwrap();
             client.send("a@b.example", &["c@d.example"], b"x\r\n").unwrap()
         });
-        assert!(sink.wait_for(1, Duration::from_millis(200)).is_err());
+        sink.wait_for_stalled(1, PATIENCE).unwrap();
+        assert_eq!(sink.count(), 0);
         sink.obey();
         assert_eq!(sender.join().unwrap().code, 250);
     }

@@ -63,6 +63,50 @@ async fn asks_whose_mail_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_no_longer_good_sends_nothing_more() {
+    let sink = Sink::start().unwrap();
+    let (user, subaccount) = ("SMTP_Injection", "SMTP_Injection:X-MSYS-SUBACCOUNT=7");
+    let expired = ApiKeyRow { expires_at: Some(clock::now()), ..key_row() };
+    let without_grant = ApiKeyRow { grants: [].into_iter().collect(), ..key_row() };
+    let cases = [
+        ("revoked", user, Change::ApiKeyRemoved(key_row().hash), 250),
+        ("expired", user, Change::ApiKey(expired), 250),
+        ("without the grant", user, Change::ApiKey(without_grant), 250),
+        ("for a tenant that is gone", subaccount, Change::TenantRemoved(TenantId::new(7)), 451),
+    ];
+    for (what, user, change, of_what_had_begun) in cases {
+        // A client that came with a key is not taken by its address when the key is gone.
+        for trusted in [None, Some("127.0.0.1")] {
+            let setup = Setup { hops: default_hop(&sink), trusted, ..Setup::default() };
+            let proxy = Proxy::start(setup).await;
+            let mut client = proxy.client();
+            assert_eq!(client.auth_plain(user, API_KEY).unwrap().code, 235);
+            let mut under_way = proxy.client();
+            under_way.auth_plain(user, API_KEY).unwrap();
+            let mut by_address = proxy.client();
+            for client in [&mut client, &mut under_way] {
+                let reply = client.send("ann@signed.example", &["bob@example.org"], MESSAGE);
+                assert_eq!(reply.unwrap().code, 250, "{what}: before");
+            }
+            assert_eq!(under_way.mail("ann@signed.example").unwrap().code, 250);
+
+            let next = proxy.snapshot.load().apply([(Revision::new(2), change.clone())]);
+            proxy.snapshot.store(Arc::new(next.unwrap()));
+            let reply = client.mail("ann@signed.example").unwrap();
+            assert_eq!((reply.code, reply.enhanced_code()), (421, Some("4.7.0")), "{what}");
+            assert!(client.is_closed(), "{what}");
+            let want = if trusted.is_some() { 250 } else { 530 };
+            assert_eq!(by_address.mail("ann@signed.example").unwrap().code, want, "{what}");
+
+            assert_eq!(under_way.rcpt("bob@example.org").unwrap().code, 250);
+            assert_eq!(under_way.data(MESSAGE).unwrap().code, of_what_had_begun, "{what}");
+            assert_eq!(under_way.mail("ann@signed.example").unwrap().code, 421, "{what}");
+            proxy.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn large_messages_go_through_a_file_and_limits_hold() {
     let sink = Sink::start().unwrap();
     let mut large = MESSAGE.to_vec();

@@ -75,6 +75,7 @@ struct Proxy {
     served: JoinHandle<()>,
     hops: Hops,
     room: Room,
+    snapshot: Arc<ArcSwap<Snapshot>>,
     key: Option<String>,
     folder: tempfile::TempDir,
 }
@@ -84,14 +85,7 @@ impl Proxy {
         let folder = tempfile::tempdir().unwrap();
         let shutdown = CancellationToken::new();
         let metrics = Metrics::default();
-        let key_row = ApiKeyRow {
-            hash: ApiKeyHash(digest(&SHA256, API_KEY.as_bytes()).as_ref().try_into().unwrap()),
-            tenant: TenantId::PRIMARY,
-            grants: [Grant::SmtpInject].into_iter().collect(),
-            expires_at: None,
-            valid_ips: [].into(),
-        };
-        let rows = [Change::ApiKey(key_row), Change::Tenant(TenantRow::new(TenantId::new(7)))];
+        let rows = [Change::ApiKey(key_row()), Change::Tenant(TenantRow::new(TenantId::new(7)))];
         let master_key = Arc::new(MasterKey::generate().unwrap());
         let (signing, key) = setup
             .rows
@@ -136,7 +130,7 @@ impl Proxy {
         };
         let shared = Shared {
             signer: Arc::new(signer),
-            snapshot,
+            snapshot: Arc::clone(&snapshot),
             hops: hops.clone(),
             room: room.clone(),
             metrics,
@@ -150,7 +144,7 @@ impl Proxy {
         let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(door.serve(listener, shutdown.clone()));
-        Self { address, shutdown, served, hops, room, key, folder }
+        Self { address, shutdown, served, hops, room, snapshot, key, folder }
     }
 
     fn client(&self) -> SmtpClient {
@@ -168,6 +162,17 @@ impl Proxy {
         self.shutdown.cancel();
         self.served.await.unwrap();
         assert!(self.room.is_empty(), "nothing is held any more");
+    }
+}
+
+/// What is stored of [`API_KEY`].
+fn key_row() -> ApiKeyRow {
+    ApiKeyRow {
+        hash: ApiKeyHash(digest(&SHA256, API_KEY.as_bytes()).as_ref().try_into().unwrap()),
+        tenant: TenantId::PRIMARY,
+        grants: [Grant::SmtpInject].into_iter().collect(),
+        expires_at: None,
+        valid_ips: [].into(),
     }
 }
 

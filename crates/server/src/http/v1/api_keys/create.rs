@@ -30,7 +30,7 @@ pub(in crate::http::v1) async fn create(
     let tenant = permit.acting_tenant()?;
     let now = api.ambient.now();
     let request = KeyRequest::read(body.fields(), FieldNames::OWN, Holder::of(tenant), now)?;
-    check_within(request.grants, permit.grants())?;
+    check_within(&request.reach(), permit.reach())?;
 
     let mut unit = api.store.write(now).await.map_err(ApiError::from_store)?;
     let (key, text) = issue(&mut unit, &api.ambient, tenant, request).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::find;
+use super::{check_within, find, reach_of};
 use crate::http::Api;
 use crate::http::auth::{ManageApiKeys, Permit};
 use crate::http::error::ApiError;
@@ -18,6 +18,7 @@ pub(in crate::http::v1) async fn delete(
 ) -> Result<Deleted, ApiError> {
     let mut unit = api.store.write(api.ambient.now()).await.map_err(ApiError::from_store)?;
     let key = find(&api, &id, permit.view()?).await?;
+    check_within(&reach_of(&key), permit.reach())?;
     unit.revoke_api_key(key.id).await.map_err(ApiError::from_store)?;
     unit.commit().await.map_err(ApiError::from_store)?;
     Ok(Deleted)

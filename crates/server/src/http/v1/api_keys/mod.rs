@@ -22,7 +22,7 @@ use postseal_store::ApiKey;
 use serde_json::{Map, Value, json};
 
 use crate::http::Api;
-use crate::http::auth::View;
+use crate::http::auth::{Reach, View};
 use crate::http::body::{FieldError, Fields};
 use crate::http::error::ApiError;
 use crate::http::reply::utc_time;
@@ -34,6 +34,17 @@ pub(super) struct KeyRequest {
     pub(super) grants: Grants,
     pub(super) valid_ips: Vec<IpRange>,
     pub(super) expires_at: Option<UnixTime>,
+}
+
+impl KeyRequest {
+    /// How far the key will reach.
+    pub(super) fn reach(&self) -> Reach {
+        Reach {
+            grants: self.grants,
+            valid_ips: self.valid_ips.clone(),
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 /// The fields of a key, as its own service calls them and as that of subaccounts does.
@@ -183,9 +194,14 @@ fn expires_at(
     Ok(Some(time))
 }
 
-/// Says whether a caller may give these grants away.
-pub(super) fn check_within(wanted: Grants, own: Grants) -> Result<(), ApiError> {
-    if wanted.iter().all(|grant| own.allow(grant)) { Ok(()) } else { Err(ApiError::forbidden()) }
+/// Says whether a caller whose key reaches as far as `own` may make or touch one that reaches as far as `other`.
+pub(super) fn check_within(other: &Reach, own: &Reach) -> Result<(), ApiError> {
+    if own.covers(other) { Ok(()) } else { Err(ApiError::forbidden()) }
+}
+
+/// How far a stored key reaches.
+fn reach_of(key: &ApiKey) -> Reach {
+    Reach { grants: key.grants, valid_ips: key.valid_ips.clone(), expires_at: key.expires_at }
 }
 
 /// The key that a path names, if it is there and the caller sees it.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use postseal_store::ApiKeyEdit;
 use serde_json::json;
 
-use super::{FieldNames, Holder, check_within, find, grants, label, valid_ips};
+use super::{FieldNames, Holder, check_within, find, grants, label, reach_of, valid_ips};
 use crate::http::Api;
 use crate::http::auth::{ManageApiKeys, Permit};
 use crate::http::body::JsonObject;
@@ -29,9 +29,14 @@ pub(in crate::http::v1) async fn update(
         grants: grants(fields, names.grants, Holder::of(key.tenant))?,
         valid_ips: valid_ips(fields, names.valid_ips)?,
     };
-    if let Some(grants) = edit.grants {
-        check_within(grants, permit.grants())?;
+    // Neither as it is nor as it will be does it reach beyond the caller's own.
+    let mut reach = reach_of(&key);
+    check_within(&reach, permit.reach())?;
+    reach.grants = edit.grants.unwrap_or(reach.grants);
+    if let Some(valid_ips) = &edit.valid_ips {
+        reach.valid_ips.clone_from(valid_ips);
     }
+    check_within(&reach, permit.reach())?;
     unit.edit_api_key(key.id, edit).await.map_err(ApiError::from_store)?;
     unit.commit().await.map_err(ApiError::from_store)?;
     Ok(Results(json!({ "message": "Successfully updated API key" })))

@@ -85,7 +85,7 @@ impl DomainRequest {
 }
 
 async fn create_domain(
-    api: &Api,
+    api: &Arc<Api>,
     owner: TenantId,
     by_account: bool,
     request: DomainRequest,
@@ -118,12 +118,34 @@ async fn create_domain(
         }
     };
 
+    // On a task of its own: a client that hangs up ends its handler, and must not end it between the
+    // commit and the publishing.
+    let kept = tokio::spawn(keep(Arc::clone(api), new, key, now)).await;
+    let stored = match kept {
+        Ok(kept) => kept?,
+        Err(error) => match error.try_into_panic() {
+            // For the layer that answers and counts panics of handlers.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => return Err(CreateDomainError::SavingBrokeOff),
+        },
+    };
+    Ok((name, stored))
+}
+
+/// Saves a domain and its key, and publishes the record if it lies in a zone of ours.
+async fn keep(
+    api: Arc<Api>,
+    new: NewDomain,
+    key: Option<(SigningKey, Selector)>,
+    now: UnixTime,
+) -> Result<Option<StoredKey>, CreateDomainError> {
+    let (owner, name) = (new.owner, new.name.clone());
     let mut unit = api.store.write(now).await?;
     let named = |error| CreateDomainError::of_store(error, &name, owner);
     unit.create_domain(new).await.map_err(named)?;
     let Some((key, selector)) = key else {
         unit.commit().await?;
-        return Ok((name, None));
+        return Ok(None);
     };
     let context = KeyContext { tenant: owner, signing_domain: &name, selector: &selector };
     let new_key = NewKey {
@@ -145,7 +167,7 @@ async fn create_domain(
     if is_served {
         api.domain_check.publish(&stored)?;
     }
-    Ok((name, Some(stored)))
+    Ok(Some(stored))
 }
 
 /// Refuses a domain of our own zones to everybody but the account itself: publishing its record is all
@@ -232,6 +254,8 @@ enum CreateDomainError {
     Generate(#[from] GenerateError),
     #[error("making a key broke off")]
     KeyMakingBrokeOff,
+    #[error("saving the domain broke off")]
+    SavingBrokeOff,
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
@@ -273,6 +297,7 @@ impl From<CreateDomainError> for ApiError {
             CreateDomainError::NoRandomness(_)
             | CreateDomainError::Generate(_)
             | CreateDomainError::KeyMakingBrokeOff
+            | CreateDomainError::SavingBrokeOff
             | CreateDomainError::Publish(_) => return Self::internal(&error),
             CreateDomainError::TrackingDomain { .. } | CreateDomainError::NoTenant { .. } => {
                 Code::Params

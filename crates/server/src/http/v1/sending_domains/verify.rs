@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use postseal_dkim::DomainName;
 use postseal_dns::Finding;
 use postseal_engine::TenantId;
@@ -60,8 +61,8 @@ async fn by_dkim(
     name: &DomainName,
     dns: &mut Map<String, Value>,
 ) -> Result<Map<String, Value>, ApiError> {
-    let now = api.ambient.now();
-    let found = match api.domain_check.verify(&api.store, owner, name, now).await {
+    let clock = || api.ambient.now();
+    let found = match api.domain_check.verify(&api.store, owner, name, clock).await {
         Ok(found) => found,
         Err(VerifyError::NoKey) => {
             let domain = api.store.domain(owner, name).await.map_err(ApiError::from_store)?;
@@ -74,6 +75,11 @@ async fn by_dkim(
         Err(VerifyError::KeyChanged) => {
             let text = format!("The key of {name} was changed during the check; check again");
             return Err(ApiError::coded(Code::Conflict, text));
+        }
+        Err(VerifyError::TooMany) => {
+            let text = "Too many checks of sending domains at once; try again in some seconds.";
+            return Err(ApiError::plain(StatusCode::TOO_MANY_REQUESTS, text)
+                .with_retry_after(RETRY_AFTER_SECS));
         }
         Err(VerifyError::Store(error)) => return Err(ApiError::from_store(error)),
         Err(error @ VerifyError::Stopped) => return Err(ApiError::unavailable(&error)),
@@ -160,3 +166,7 @@ impl From<VerifyRequestError> for ApiError {
         }
     }
 }
+
+/// When a tenant with too many checks under way may come back; a check takes a second or two, and half a
+/// minute at most.
+const RETRY_AFTER_SECS: u32 = 5;

@@ -29,7 +29,7 @@ pub(in crate::http::v1) async fn create(
     let now = api.ambient.now();
     let request = SubaccountRequest::read(body.fields(), now)?;
     if let Some(key) = &request.key {
-        check_within(key.grants, permit.grants())?;
+        check_within(&key.reach(), permit.reach())?;
     }
 
     let mut unit = api.store.write(now).await.map_err(ApiError::from_store)?;
