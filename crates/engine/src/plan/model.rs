@@ -116,9 +116,8 @@ fn model(world: &World, message: &Message) -> Outcome {
     let pool = message.pool.or(assigned).unwrap_or(0);
     let only = &world.pools[pool].only;
     let granted = only.as_ref().is_none_or(|only| only.contains(&tenant));
-    let asked_for_none = message.pool.is_none() && assigned.is_none();
     let other_pool = message.pool.is_some() && assigned.is_some_and(|assigned| assigned != pool);
-    if world.suspended[tenant as usize] || other_pool || !(granted || asked_for_none) {
+    if world.suspended[tenant as usize] || other_pool || !granted {
         return Outcome::Refused;
     }
 
