@@ -88,6 +88,10 @@ impl MessageSigning {
             1 => {}
             _ => return Err(SignError::SeveralFrom),
         }
+        let first = header.fields().next().and_then(|field| field.raw().first().copied());
+        if matches!(first, Some(b' ' | b'\t')) {
+            return Err(SignError::BeginsFolded);
+        }
         let index = FieldIndex::new(header);
         let mut bodies = BodyHashes::default();
         let signatures = requests
@@ -249,6 +253,9 @@ pub enum SignError {
     /// The fault of who wrote the message: readers would see one of them and verifiers another.
     #[error("the message has more than one From field")]
     SeveralFrom,
+    /// The header begins with white space: on top of it the new field would take that line in.
+    #[error("the header begins with white space, which would fold into the signature")]
+    BeginsFolded,
     /// More than [`MAX_SIGNED_FIELDS`] fields to sign.
     #[error("the message has more than {MAX_SIGNED_FIELDS} fields to sign")]
     TooManyFields,
@@ -372,3 +379,18 @@ const LAST_TIME: UnixTime = UnixTime(999_999_999_999);
 
 /// The name of the field.
 const NAME: &str = "DKIM-Signature";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_a_header_that_would_fold_into_the_signature() {
+        for start in [" ", "\t"] {
+            let raw = format!("{start}X: y\r\nFrom: a@example.com\r\n");
+            let header = Header::parse(raw.as_bytes()).unwrap();
+            let started = MessageSigning::start(Vec::new(), &header);
+            assert_eq!(started.err(), Some(SignError::BeginsFolded), "{raw:?}");
+        }
+    }
+}

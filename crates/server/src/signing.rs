@@ -174,7 +174,9 @@ impl Signer {
                 checked,
                 scan,
             })),
-            Err(error @ SignError::TooManyFields) => self.refuse(&message, &decision, &error),
+            Err(error @ (SignError::TooManyFields | SignError::BeginsFolded)) => {
+                self.refuse(&message, &decision, &error)
+            }
             Err(error) => self.cannot_sign(&message, &decision, &error),
         }
     }
