@@ -195,16 +195,27 @@ impl FromStr for IpRange {
         };
         let first: IpAddr = address.trim().parse().map_err(|_| IpRangeError::Address)?;
         let bits = if first.is_ipv4() { 32 } else { 128 };
-        let prefix_len = match len {
+        let prefix_len: u8 = match len {
             Some(len) => len.trim().parse().map_err(|_| IpRangeError::PrefixLength)?,
             None => bits,
         };
         if prefix_len > bits {
             return Err(IpRangeError::PrefixLength);
         }
-        Ok(Self { first, prefix_len })
+        // Addresses are compared as IPv4 where they are, so a range in IPv6 clothes has to be as well.
+        match first.to_canonical() {
+            canonical @ IpAddr::V4(_) if first.is_ipv6() => {
+                let prefix_len =
+                    prefix_len.checked_sub(MAPPED_BITS).ok_or(IpRangeError::PrefixLength)?;
+                Ok(Self { first: canonical, prefix_len })
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => Ok(Self { first, prefix_len }),
+        }
     }
 }
+
+/// The bits in front of an IPv4 address that is mapped into IPv6 (RFC 4291 §2.5.5.2).
+const MAPPED_BITS: u8 = 96;
 
 /// Why a text is not a range of addresses.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -245,6 +256,8 @@ mod tests {
             ("0.0.0.0/0", "255.255.255.255", true),
             ("0.0.0.0/0", "::1", false),
             ("192.0.2.0/24", "::ffff:192.0.2.1", true),
+            ("::ffff:192.0.2.0/120", "192.0.2.255", true),
+            ("::ffff:192.0.2.0/120", "192.0.3.0", false),
             ("2001:db8::/32", "2001:db8:ffff::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
             ("::/0", "2001:db8::1", true),
@@ -260,6 +273,7 @@ mod tests {
             ("192.0.2.0/33", IpRangeError::PrefixLength),
             ("192.0.2.0/", IpRangeError::PrefixLength),
             ("::/129", IpRangeError::PrefixLength),
+            ("::ffff:192.0.2.0/95", IpRangeError::PrefixLength),
         ];
         for (text, want) in wrong {
             assert_eq!(text.parse::<IpRange>(), Err(want), "{text:?}");

@@ -31,8 +31,8 @@ use postseal_dkim::{
 use postseal_dns::MxAnswers;
 use postseal_engine::{
     ApiKeyHash, BodyScan, Counter, Decision, EnhancedCode, Facts, Feedback, Grant, HeaderPool,
-    KeyRefused, NextHopName, PlannedSignature, PoolId, Recipient, Refusal, Removal, Snapshot,
-    TenantId, TravelVerdict, Verdict, plan,
+    KeyRefused, NextHopName, OnNoTenant, PlannedSignature, PoolId, Recipient, Refusal, Removal,
+    Snapshot, TenantId, TravelVerdict, Verdict, plan,
 };
 use postseal_keys::{KeyCache, KeyUseError};
 use tracing::{error, info};
@@ -86,6 +86,11 @@ impl Signer {
     /// As with [`Signer::authenticate`].
     pub fn still_authorized(&self, key: &ApiKeyHash, from: IpAddr) -> Result<TenantId, KeyRefused> {
         self.snapshot.load().authorize(key, Grant::SmtpInject, from, clock::now())
+    }
+
+    /// Whether the platform lets mail pass of which nothing says whose it is.
+    pub fn passes_without_tenant(&self) -> bool {
+        self.snapshot.load().policy(None, None).on_no_tenant == OnNoTenant::Pass
     }
 
     /// The name of the next hop that a pool asks for in its row.

@@ -1,6 +1,7 @@
 //! A real Postfix sends through our milter, for each row of the rule, with milter protocols 2 and 6; what left is
 //! judged by three verifiers that we did not write.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -160,6 +161,8 @@ fn signing_domains(message: &[u8]) -> Vec<String> {
 struct Scene {
     platform: Platform,
     postfix: Postfix,
+    /// Messages that were given to Postfix; each leaves one record.
+    sent: Cell<usize>,
 }
 
 impl Scene {
@@ -194,7 +197,7 @@ impl Scene {
             .map(|name| format!("-o milter_macro_daemon_name={name}"))
             .to_vec();
         let postfix = Postfix::start(&settings)?;
-        Ok(Self { platform, postfix })
+        Ok(Self { platform, postfix, sent: Cell::new(0) })
     }
 
     fn send(&self, listener: usize, from: &str, to: &str, pool: Option<&str>) -> Result<Reply> {
@@ -208,6 +211,7 @@ impl Scene {
             message = message.field("X-Postseal-Pool", pool);
         }
         let address = *self.postfix.addresses().get(listener).context("no such listener")?;
+        self.sent.set(self.sent.get() + 1);
         let mut client = SmtpClient::connect(address)?;
         client.ehlo()?;
         let reply = client.send("bounce@acme.test", &[to], &message.build())?;
@@ -251,8 +255,7 @@ impl Scene {
 
     /// Looks at the row in the record of the last message.
     fn last_row(&self, want: Option<u64>) -> Result<()> {
-        let events = self.platform.daemon.events("message");
-        let last = events.last().context("no message was recorded")?;
+        let last = self.platform.daemon.wait_for_event("message", self.sent.get())?;
         ensure!(last["row"].as_u64() == want, "row {want:?} should have decided: {last}");
         Ok(())
     }

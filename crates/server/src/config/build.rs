@@ -200,6 +200,13 @@ impl Check<'_> {
             (None, spec::HopTls::None | spec::HopTls::Opportunistic) => None,
         };
         let credentials = match (hop.user, hop.password_file) {
+            (Some(_), Some(file)) if tls != spec::HopTls::Required && !is_loopback(host) => {
+                self.mistake(
+                    &file,
+                    "a password is sent to a hop elsewhere only with tls = \"required\"",
+                );
+                None
+            }
             (Some(user), Some(file)) => {
                 Some(HopCredentials { user, password_file: file.into_inner().into() })
             }
@@ -457,6 +464,12 @@ impl Default for LimitsConfig {
     }
 }
 
+/// Says whether a host of a next hop is this machine.
+fn is_loopback(host: &str) -> bool {
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
 /// Line and column of an offset, both from 1; columns count characters.
 fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
@@ -531,6 +544,10 @@ mod tests {
             ("[[dns.zones]]\nname = \"a..b\"\nname_servers = [\"ns.example\"]\n", (2, 8)),
             ("[[smtp]]\nlisten = \"127.0.0.1:1\"\ntls_key = \"k\"\n", (3, 11)),
             ("[[dns.zones]]\nname = \"d.test\"\nname_servers = [\"ns.d.test\"]\n", (3, 17)),
+            (
+                "[next_hops.a]\naddress = \"mx.example:25\"\nuser = \"u\"\npassword_file = \"p\"\n",
+                (4, 17),
+            ),
             ("x = [\n", (1, 6)),
         ];
         for (text, want) in cases {

@@ -181,8 +181,13 @@ impl Door {
         self.macros.clone()
     }
 
-    /// Where a message comes from, from the connection and its macros. Never from its header.
-    fn injection(&self, session: &Session, message: &Message) -> Injection {
+    /// Says whether mail of this connection is nobody's and passes: then not even a bound is a reason to refuse it.
+    fn passes_unchecked(&self, session: &Session) -> bool {
+        self.tenant(session).is_none() && self.signer.passes_without_tenant()
+    }
+
+    /// Whose mail it is, as the connection and its macros show.
+    fn tenant(&self, session: &Session) -> Option<TenantId> {
         let client = client_address(session);
         let tenant = self.tenant_by.iter().find_map(|(evidence, tenant)| {
             let matches = match evidence {
@@ -191,10 +196,15 @@ impl Door {
             };
             matches.then_some(*tenant)
         });
+        tenant.or(self.attribution.tenant)
+    }
+
+    /// Where a message comes from, from the connection and its macros. Never from its header.
+    fn injection(&self, session: &Session, message: &Message) -> Injection {
         let pool = self.pool_by.iter().find(|(known, _)| known.holds(session));
         Injection {
             front_door: FrontDoor::Milter,
-            tenant: tenant.or(self.attribution.tenant),
+            tenant: self.tenant(session),
             pool: pool.map(|(_, pool)| pool).or(self.attribution.pool.as_ref()).cloned(),
             pool_from_header: self.attribution.pool_from_header,
             queue_id: session

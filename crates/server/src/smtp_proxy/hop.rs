@@ -488,6 +488,12 @@ impl Connection {
             let (taken, event) = self.session.handle(inbox.unread(), out)?;
             inbox.consume(taken);
             match event {
+                // Only DATA may be answered with 3yz. Anywhere else it says neither yes nor no.
+                Some(Event::Reply { to, reply })
+                    if reply.class() == ReplyClass::Intermediate && to != Sent::Data =>
+                {
+                    return Err(HopError::Protocol(ProtocolError::Unexpected));
+                }
                 Some(Event::Reply { to, reply }) => return Ok((to, reply)),
                 Some(Event::StartTls | Event::Ready(_) | Event::Refused(_)) => {
                     return Err(HopError::Protocol(ProtocolError::Unexpected));

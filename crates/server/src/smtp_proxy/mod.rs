@@ -50,6 +50,7 @@ use postseal_engine::{IpRange, OnBareNewline, PoolId, Snapshot, TenantId};
 use postseal_wire::smtp::extension::SizeOffer;
 use postseal_wire::smtp::server::AuthOffer;
 use postseal_wire::smtp::{BareNewlines, Extensions, HelloName, Reply, ReplyCode};
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
@@ -272,8 +273,7 @@ impl Door {
         };
         let (door, shutdown) = (Arc::clone(self), shutdown.clone());
         connections.spawn(async move {
-            let gauge = door.metrics.connections.get_or_create(&LABELS).clone();
-            gauge.inc();
+            let open = Open::new(door.metrics.connections.get_or_create(&LABELS).clone());
             // Answers are one write each; without this every one of them may wait 40 ms.
             let ended = match stream.set_nodelay(true) {
                 Ok(()) => {
@@ -282,7 +282,7 @@ impl Door {
                 }
                 Err(error) => Err(ConnectionError::Io(error)),
             };
-            gauge.dec();
+            drop(open);
             drop(permit);
             match ended {
                 Ok(End::Quit | End::Closed | End::ShutDown) => {}
@@ -381,6 +381,22 @@ impl Door {
 /// AUTH under TLS; on this machine, also without.
 fn auth_for(address: IpAddr) -> AuthOffer {
     if address.is_loopback() { AuthOffer::Always } else { AuthOffer::UnderTls }
+}
+
+/// Counts a connection as long as it is open, also if its task panics or is cut off.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Starts to listen.
