@@ -7,6 +7,7 @@
 pub mod cli;
 mod clock;
 pub mod config;
+mod connections;
 pub mod domain_check;
 pub mod follow;
 pub mod http;

@@ -27,17 +27,18 @@ use postseal_engine::{IpRange, PoolId, TenantId};
 use postseal_wire::milter::{
     Client, ClientAddress, MacroName, MacroNameError, MacroRequest, Message, Session,
 };
-use prometheus_client::metrics::gauge::Gauge;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::{ConnectionError, End};
 pub use self::listener::{ListenError, Listener};
 use self::listener::{Peer, Stream};
 use crate::config::{Attribution, MacroValue, MilterConfig, TenantEvidence};
+pub use crate::connections::DRAIN;
+use crate::connections::{self, Open};
 use crate::metrics::{FrontDoor, FrontDoorLabels, Metrics};
 use crate::signing::{Injection, Signer};
 
@@ -115,7 +116,9 @@ impl Door {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = connections.join_next() => door.ended(ended),
+                Some(ended) = connections.join_next() => {
+                    connections::ended(FrontDoor::Milter, &door.metrics, ended);
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         door.admit(stream, peer, &mut connections, &shutdown);
@@ -129,15 +132,7 @@ impl Door {
             }
         }
         drop(listener);
-        let drained = timeout(DRAIN, async {
-            while let Some(ended) = connections.join_next().await {
-                door.ended(ended);
-            }
-        });
-        if drained.await.is_err() {
-            tracing::warn!(connections = connections.len(), "milter connections are cut off");
-            connections.shutdown().await;
-        }
+        connections::drain(FrontDoor::Milter, &door.metrics, connections).await;
     }
 
     fn admit(
@@ -166,15 +161,6 @@ impl Door {
                 }
             }
         });
-    }
-
-    fn ended(&self, ended: Result<(), JoinError>) {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            self.metrics.panics.inc();
-            tracing::error!("a milter connection panicked, and ended alone");
-        }
     }
 
     fn macros(&self) -> MacroRequest {
@@ -256,25 +242,6 @@ fn recipient_domains(message: &Message) -> Vec<DomainName> {
     domains.into_iter().collect()
 }
 
-/// Counts a connection as long as it is open, also if its task panics.
-struct Open {
-    gauge: Gauge,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Open {
-    fn new(gauge: Gauge, permit: OwnedSemaphorePermit) -> Self {
-        gauge.inc();
-        Self { gauge, _permit: permit }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gauge.dec();
-    }
-}
-
 /// A macro in the configuration that no MTA can send.
 #[derive(Clone, Debug, Error)]
 #[error("{name:?} is not the name of a milter macro: {source}")]
@@ -285,6 +252,4 @@ pub struct DoorError {
 
 const LABELS: FrontDoorLabels = FrontDoorLabels { front_door: FrontDoor::Milter };
 
-/// How long connections may go on after the shutdown began. systemd kills after 90 s.
-pub const DRAIN: Duration = Duration::from_secs(30);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);

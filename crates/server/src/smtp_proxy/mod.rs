@@ -50,13 +50,12 @@ use postseal_engine::{IpRange, OnBareNewline, PoolId, Snapshot, TenantId};
 use postseal_wire::smtp::extension::SizeOffer;
 use postseal_wire::smtp::server::AuthOffer;
 use postseal_wire::smtp::{BareNewlines, Extensions, HelloName, Reply, ReplyCode};
-use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +65,8 @@ pub use self::held::{HeldError, Room};
 pub use self::hop::{Hop, HopError, HopTimeouts, MAX_CONNECTIONS};
 pub use self::tls::{TlsError, server_config};
 use crate::config::{ListenAddress, NextHopConfig, SmtpConfig, TenantEvidence};
+pub use crate::connections::DRAIN;
+use crate::connections::{self, Open};
 use crate::metrics::{FrontDoor, FrontDoorLabels, Metrics};
 use crate::signing::Signer;
 
@@ -229,7 +230,9 @@ impl Door {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = connections.join_next() => door.ended(ended),
+                Some(ended) = connections.join_next() => {
+                    connections::ended(FrontDoor::Smtp, &door.metrics, ended);
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => door.admit(stream, peer, &mut connections, &shutdown),
                     Err(error) => {
@@ -241,15 +244,7 @@ impl Door {
             }
         }
         drop(listener);
-        let drained = timeout(DRAIN, async {
-            while let Some(ended) = connections.join_next().await {
-                door.ended(ended);
-            }
-        });
-        if drained.await.is_err() {
-            tracing::warn!(connections = connections.len(), "SMTP connections are cut off");
-            connections.shutdown().await;
-        }
+        connections::drain(FrontDoor::Smtp, &door.metrics, connections).await;
     }
 
     fn admit(
@@ -273,7 +268,7 @@ impl Door {
         };
         let (door, shutdown) = (Arc::clone(self), shutdown.clone());
         connections.spawn(async move {
-            let open = Open::new(door.metrics.connections.get_or_create(&LABELS).clone());
+            let open = Open::new(door.metrics.connections.get_or_create(&LABELS).clone(), permit);
             // Answers are one write each; without this every one of them may wait 40 ms.
             let ended = match stream.set_nodelay(true) {
                 Ok(()) => {
@@ -283,7 +278,6 @@ impl Door {
                 Err(error) => Err(ConnectionError::Io(error)),
             };
             drop(open);
-            drop(permit);
             match ended {
                 Ok(End::Quit | End::Closed | End::ShutDown) => {}
                 Ok(End::TimedOut) => {
@@ -296,15 +290,6 @@ impl Door {
                 Err(error) => tracing::info!(%peer, %error, "an SMTP connection broke"),
             }
         });
-    }
-
-    fn ended(&self, ended: Result<(), JoinError>) {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            self.metrics.panics.inc();
-            tracing::error!("an SMTP connection panicked, and ended alone");
-        }
     }
 
     fn tenant_at(&self, address: IpAddr) -> Option<TenantId> {
@@ -383,22 +368,6 @@ fn auth_for(address: IpAddr) -> AuthOffer {
     if address.is_loopback() { AuthOffer::Always } else { AuthOffer::UnderTls }
 }
 
-/// Counts a connection as long as it is open, also if its task panics or is cut off.
-struct Open(Gauge);
-
-impl Open {
-    fn new(gauge: Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// Starts to listen.
 ///
 /// # Errors
@@ -470,9 +439,6 @@ const LABELS: FrontDoorLabels = FrontDoorLabels { front_door: FrontDoor::Smtp };
 
 /// The hop of every pool that has none of its own.
 const DEFAULT_HOP: &str = "default";
-
-/// How long connections may go on after the shutdown began. systemd kills after 90 s.
-pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// How often idle connections to hops are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(5);
