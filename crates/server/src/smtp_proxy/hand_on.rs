@@ -101,6 +101,10 @@ pub(super) async fn hand_on(door: &Door, transaction: Transaction, summary: Summ
             hop.give_back(connection);
             about_message(reply)
         }
+        Ok(MessageReply::BrokeOff(reply)) => {
+            tracing::info!(queue_id = id, hop = hop.name(), %reply, "a message is refused before its end");
+            reply
+        }
         Ok(MessageReply::ToMessage(reply)) => {
             tracing::info!(event = "handed_on", queue_id = id, hop = hop.name(), %reply);
             if reply.code() != ReplyCode::NOT_AVAILABLE {

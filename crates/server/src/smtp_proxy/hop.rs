@@ -384,6 +384,8 @@ pub(super) enum MessageReply {
     ToData(Reply),
     /// Its reply to the final dot.
     ToMessage(Reply),
+    /// Its refusal in the middle of the content, after which it closed the connection.
+    BrokeOff(Reply),
 }
 
 /// A connection to a hop, ready for a message.
@@ -466,6 +468,18 @@ impl Connection {
             // Nothing was sent yet that could have been taken.
             ReplyClass::Completion => return Err(HopError::Protocol(ProtocolError::Unexpected)),
         }
+        match self.content(before, held).await {
+            Ok(()) => {}
+            Err(error) if error.is_broken() => {
+                return self.last_words().await.map(MessageReply::BrokeOff).ok_or(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(MessageReply::ToMessage(self.reply(self.timeouts.end_of_data).await?.1))
+    }
+
+    /// Sends the content and the final dot.
+    async fn content(&mut self, before: &[u8], held: &mut Held) -> Result<(), HopError> {
         self.session.content(before, &mut self.transport.out);
         let mut reader = held.read().await?;
         while let Some(octets) = reader.next().await? {
@@ -475,8 +489,19 @@ impl Connection {
             }
         }
         self.session.end_of_data(&mut self.transport.out);
-        self.transport.flush(self.timeouts.block).await?;
-        Ok(MessageReply::ToMessage(self.reply(self.timeouts.end_of_data).await?.1))
+        Ok(self.transport.flush(self.timeouts.block).await?)
+    }
+
+    /// What a hop said before it closed the connection while content was sent: servers answer in the
+    /// middle of a message that is too large, or that a filter has seen enough of. Only a refusal counts:
+    /// a message that was not whole cannot have been taken.
+    async fn last_words(&mut self) -> Option<Reply> {
+        self.transport.out.clear();
+        // What comes is the reply to the message. The dot itself goes nowhere any more.
+        self.session.end_of_data(&mut self.transport.out);
+        self.transport.out.clear();
+        let (_, reply) = self.reply(FAREWELL).await.ok()?;
+        matches!(reply.class(), ReplyClass::Transient | ReplyClass::Permanent).then_some(reply)
     }
 
     /// Writes what is due and waits for the next reply.

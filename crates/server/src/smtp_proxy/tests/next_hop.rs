@@ -1,5 +1,7 @@
 //! What becomes of a message when the next hop does this or that.
 
+use std::io::{BufRead as _, BufReader as StdBufReader, Read as _, Write as _};
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +106,61 @@ async fn nothing_is_repeated_after_the_final_dot() {
         assert_eq!((reply.code, reply.enhanced_code()), (451, Some("4.4.2")));
         assert_eq!((sink.count(), sink.connections()), (2, 1));
         proxy.stop().await;
+    }
+}
+
+/// A hop that takes one connection, and in the middle of the content says `last_words` and closes.
+fn hop_that_breaks_off(last_words: &'static str) -> (SocketAddr, std::thread::JoinHandle<()>) {
+    let listener = any_port();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"220 hop\r\n").unwrap();
+        let mut lines = StdBufReader::with_capacity(512, stream.try_clone().unwrap());
+        let mut line = String::new();
+        while lines.read_line(&mut line).unwrap() > 0 {
+            let is_data = line.starts_with("DATA");
+            stream.write_all(if is_data { b"354 go\r\n" } else { b"250 ok\r\n" }).unwrap();
+            if is_data {
+                break;
+            }
+            line.clear();
+        }
+        lines.read_exact(&mut [0; 40_000]).unwrap();
+        stream.write_all(last_words.as_bytes()).unwrap();
+        // Closed with content unread, which resets the connection.
+    });
+    (address, served)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_in_the_middle_of_the_content_is_passed_on() {
+    let message = [
+        MESSAGE,
+        &b"a line of sixty-four octets, which is no more than any other one\r\n".repeat(120_000),
+    ]
+    .concat();
+    let cases = [
+        ("552 5.3.4 too large\r\n", "552 5.3.4 too large"),
+        ("451 4.7.1 later\r\n", "451 4.7.1 later"),
+        // Of a message that was not whole nobody can say that it was taken.
+        ("250 2.0.0 queued\r\n", "451 4.4.2"),
+        ("", "451 4.4.2"),
+    ];
+    for pool_from_header in [true, false] {
+        for (last_words, want) in cases {
+            let (address, served) = hop_that_breaks_off(last_words);
+            let proxy = Proxy::start(Setup {
+                hops: vec![hop("default", address)],
+                pool_from_header,
+                ..Setup::default()
+            })
+            .await;
+            let reply = proxy.send(&["bob@example.org"], &message);
+            assert!(reply.text().starts_with(want), "{last_words:?}: {reply}");
+            served.join().unwrap();
+            proxy.stop().await;
+        }
     }
 }
 
