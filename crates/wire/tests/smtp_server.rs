@@ -8,7 +8,7 @@ use postseal_wire::smtp::extension::{Extensions, SizeOffer};
 use postseal_wire::smtp::reply::{Reply, ReplyCode};
 use postseal_wire::smtp::server::{
     AuthOffer, AuthVerdict, CloseReason, Event, MAX_AUTH_FAILURES, MAX_ERRORS, MAX_JUNK,
-    MAX_RECIPIENTS, Session, Settings, Transport,
+    MAX_RECIPIENTS, MAX_STRAY_CHUNK, Receiving, Session, Settings, Transport,
 };
 use postseal_wire::smtp::{BareNewlines, data::DotStuffing};
 
@@ -599,6 +599,55 @@ fn lines_and_recipients_are_limited() {
     );
     peer.send(b"DATA\r\n");
     assert_eq!(peer.codes().last().unwrap(), "354");
+}
+
+#[test]
+fn a_chunk_outside_a_transaction_is_read_past_only_if_it_is_small() {
+    let chunk = |octets: u64| format!("EHLO x\r\nBDAT {octets} LAST\r\n");
+    let small = "x".repeat(MAX_STRAY_CHUNK as usize);
+    let read_past = run(settings(), &[&chunk(MAX_STRAY_CHUNK), &small, "NOOP\r\n"]);
+    assert_eq!(read_past.codes(), ["250", "503", "250"]);
+    let closed = run(settings(), &[&chunk(MAX_STRAY_CHUNK + 1), &small, "NOOP\r\n"]);
+    assert_eq!(closed.codes(), ["250", "552"]);
+    // The client pipelines, and hears of its recipient only behind the chunk.
+    let transaction = "EHLO x\r\nMAIL FROM:<a@b>\r\n";
+    let chunk = format!("BDAT {} LAST\r\n", MAX_STRAY_CHUNK + 1);
+    let refused = run(settings(), &[transaction, &chunk, &small, "x", "NOOP\r\n"]);
+    assert_eq!(refused.codes(), ["250", "250", "503", "250"]);
+}
+
+#[test]
+fn only_what_came_in_whole_is_counted() {
+    let completed = |parts: &[&str]| {
+        let peer = run(settings(), parts);
+        (peer.session.completed(), peer.session.receiving())
+    };
+    let long = "x".repeat(100_000);
+    let begun = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
+    let chunks = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n";
+    let content = "A: b\r\n\r\nbody\r\n".repeat(10_000);
+    let cases: [(&[&str], u64, Receiving); 12] = [
+        (&[], 0, Receiving::Line),
+        (&["EHLO x"], 0, Receiving::Line),
+        (&["EHLO x\r\nNOOP\r\nNO"], 2, Receiving::Line),
+        (&["NOOP ", &long, &long], 0, Receiving::Line),
+        (&["NOOP ", &long, "\r\n"], 1, Receiving::Line),
+        (&["EHLO x\r\nAUTH LOGIN\r\nU01U"], 2, Receiving::Line),
+        (&["EHLO x\r\nAUTH LOGIN\r\nU01U\r\n"], 3, Receiving::Line),
+        (&[begun, &content], 4, Receiving::Content),
+        (&[begun, &content, ".\r\n"], 5, Receiving::Line),
+        // Refused for its bare LF, and dropped.
+        (&[begun, "A: b\r\n\r\n\n", &content], 4, Receiving::Content),
+        (&[chunks, "BDAT 6\r\nA: b"], 4, Receiving::Content),
+        (&[chunks, "BDAT 6\r\nA: b\r\nBDAT 9 LAST\r\n\r\n"], 6, Receiving::Content),
+    ];
+    for (parts, want, receiving) in cases {
+        let last = parts.last().map_or("", |part| &part[..part.len().min(40)]);
+        assert_eq!(completed(parts), (want, receiving), "{last:?}");
+    }
+    let stray = &["EHLO x\r\nBDAT 10\r\n12345", "12345"];
+    assert_eq!(completed(&stray[..1]), (2, Receiving::Content));
+    assert_eq!(completed(stray), (3, Receiving::Line));
 }
 
 #[test]

@@ -33,7 +33,7 @@ use postseal_dkim::{DomainName, Field, Header};
 use postseal_engine::{ApiKeyHash, TenantId};
 use postseal_wire::smtp::auth::{Credentials, Injection as Acting};
 use postseal_wire::smtp::server::{
-    AuthVerdict, CloseReason, Event, Session, Settings, Transport as Security,
+    AuthVerdict, CloseReason, Event, Receiving, Session, Settings, Transport as Security,
 };
 use postseal_wire::smtp::{BareNewlines, Mail, Recipient, Reply, ReplyCode, Summary};
 use thiserror::Error;
@@ -98,18 +98,19 @@ pub(super) async fn serve(
     });
     session.greet(&mut transport.out);
     let mut client = Client { door, address, authenticated: None, transaction: None };
-    // Until when the client has to complete a command; reading a part of one does not move it.
-    let mut deadline = Instant::now() + door.timeouts.command;
+    // Since when the client has been busy with the line, message or chunk that it has not completed.
+    let mut completed = session.completed();
+    let mut since = Instant::now();
     loop {
         let (taken, event) = session.handle(transport.inbox.unread(), &mut transport.out);
-        let is_progress = taken > 0 || event.is_some();
         match event {
             None => {
                 transport.inbox.consume(taken);
                 transport.flush(door.timeouts.block).await?;
-                if is_progress {
-                    deadline = client.deadline();
+                if session.completed() != completed {
+                    (completed, since) = (session.completed(), Instant::now());
                 }
+                let deadline = client.deadline(session.receiving(), since);
                 // A message that is coming in may end; the drain has a limit of its own.
                 let interrupted_by = client.message().is_none().then_some(shutdown);
                 let limit = door.timeouts.block;
@@ -182,7 +183,6 @@ pub(super) async fn serve(
                 transport.flush(door.timeouts.block).await?;
                 transport = start_tls(door, transport).await.map_err(ConnectionError::Tls)?;
                 session.tls_started();
-                deadline = client.deadline();
                 continue;
             }
             Some(Event::Quit) => {
@@ -199,7 +199,6 @@ pub(super) async fn serve(
             }
         }
         transport.inbox.consume(taken);
-        deadline = client.deadline();
     }
 }
 
@@ -263,14 +262,23 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Until when the client has to go on.
-    fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        match self.transaction.as_ref().and_then(|transaction| transaction.message.as_ref()) {
-            None => now + self.door.timeouts.command,
-            Some(message) => {
-                let whole = message.began + self.door.timeouts.message;
-                whole.min(now + self.door.timeouts.block)
+    /// Until when more has to come from a client that has been sending this `since` then.
+    ///
+    /// A part of a line gains no time. A part of a message gains some, up to the limit for a whole message, also
+    /// where it is refused already and only read past.
+    fn deadline(&self, receiving: Receiving, since: Instant) -> Instant {
+        let timeouts = &self.door.timeouts;
+        let message =
+            self.transaction.as_ref().and_then(|transaction| transaction.message.as_ref());
+        match (receiving, message) {
+            (Receiving::Line, None) => since + timeouts.command,
+            // Between two chunks, or in one: all of them together are the message.
+            (Receiving::Line, Some(message)) => {
+                (message.began + timeouts.message).min(since + timeouts.command)
+            }
+            (Receiving::Content, message) => {
+                let began = message.map_or(since, |message| message.began);
+                (began + timeouts.message).min(Instant::now() + timeouts.block)
             }
         }
     }

@@ -284,6 +284,59 @@ async fn a_silent_client_is_ended() {
     proxy.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_trickles_is_ended() {
+    let sink = Sink::start().unwrap();
+    let limit = Duration::from_millis(400);
+    let timeouts = Timeouts { command: limit, message: limit, ..Timeouts::default() };
+    let setup = Setup { hops: default_hop(&sink), timeouts, ..Setup::default() };
+    let proxy = Proxy::start(setup).await;
+    let envelope = "MAIL FROM:<ann@signed.example>\r\nRCPT TO:<bob@example.org>\r\n";
+    let data = format!("EHLO x\r\n{envelope}DATA\r\n");
+    let cases = [
+        // A line that never ends, the response of an AUTH exchange, content, content that is refused
+        // already, a chunk that nobody wants, and chunks without an end.
+        (String::new(), "x"),
+        ("EHLO x\r\nAUTH LOGIN\r\n".to_owned(), "x"),
+        (data.clone(), "a line\r\n"),
+        (data + "a: b\r\n\r\n\n", "a line\r\n"),
+        ("EHLO x\r\nBDAT 1000000\r\n".to_owned(), "x"),
+        (format!("EHLO x\r\n{envelope}BDAT 6\r\na: b\r\n"), "BDAT 1\r\nx"),
+    ];
+    for (begin, drop) in cases {
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        let (mut replies, mut commands) = stream.split();
+        // Line by line, since nothing may follow DATA before its answer.
+        for line in begin.split_inclusive("\n") {
+            commands.write_all(line.as_bytes()).await.unwrap();
+            if line.starts_with("DATA") {
+                let mut answer = Vec::new();
+                while !answer.windows(4).any(|octets| octets == b"354 ") {
+                    assert!(replies.read_buf(&mut answer).await.unwrap() > 0);
+                }
+            }
+        }
+        let mut drips = interval(Duration::from_millis(10));
+        let drip = async {
+            // Ends with an error when the other side has closed; never by itself.
+            loop {
+                drips.tick().await;
+                if commands.write_all(drop.as_bytes()).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let mut said = Vec::new();
+        tokio::select! {
+            () = drip => {}
+            // The end may be a reset, since what was sent last is never read.
+            _ = replies.read_to_end(&mut said) => {}
+            () = sleep(Duration::from_secs(60)) => panic!("{begin:?} {drop:?}"),
+        }
+    }
+    proxy.stop().await;
+}
+
 #[test]
 fn auth_needs_tls_beyond_this_machine() {
     for (address, want) in [

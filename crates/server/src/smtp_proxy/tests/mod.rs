@@ -19,7 +19,7 @@ use postseal_engine::{
 use postseal_keys::{KeyCache, KeyContext, MasterKey, NoFiledKeys, SigningKey, SigningThreads};
 use postseal_testkit::sink::{Action, Settings as SinkSettings, Sink, Stage};
 use postseal_testkit::smtp_client::{Reply as ClientReply, SmtpClient};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::task::JoinHandle;
 
 use super::*;

@@ -5,8 +5,8 @@ use super::super::extension::{Extensions, SizeOffer};
 use super::super::line::{Line, MAX_AUTH_LINE, MAX_COMMAND_LINE, first_line};
 use super::super::reply::{Reply, ReplyCode};
 use super::{
-    AuthOffer, CloseReason, Event, Hello, MAX_DISCARDED, MAX_ERRORS, MAX_RECIPIENTS, Phase,
-    Question, Session, Step, Transaction, Transport,
+    AuthOffer, CloseReason, Event, Hello, MAX_DISCARDED, MAX_ERRORS, MAX_RECIPIENTS,
+    MAX_STRAY_CHUNK, Phase, Question, Session, Step, Transaction, Transport,
 };
 
 impl Session {
@@ -24,6 +24,7 @@ impl Session {
             Line::BareNewline => Err(CommandError::BareNewline),
             Line::TooLong => return self.too_long(input, taken, out),
         };
+        self.completed += 1;
         let follows = Follows::of(input, taken);
         let event = match command {
             Ok(command) => self.command(command, follows, out),
@@ -225,7 +226,11 @@ impl Session {
             self.junk();
         }
         // The octets come whatever the answer is (RFC 3030 §2), so they are read past.
-        if octets > self.max_message().saturating_add(MAX_DISCARDED) {
+        let most = match self.transaction {
+            None => MAX_STRAY_CHUNK,
+            Some(_) => self.max_message().saturating_add(MAX_DISCARDED),
+        };
+        if octets > most {
             CommandError::TooLarge.reply().write(out);
             self.phase = Phase::Closed(CloseReason::ChunkSize);
             return None;
@@ -289,6 +294,7 @@ impl Session {
 
     fn end_of_long_line(&mut self, out: &mut Vec<u8>) {
         self.phase = Phase::Command;
+        self.completed += 1;
         self.errors += 1;
         CommandError::LineTooLong.reply().write(out);
     }

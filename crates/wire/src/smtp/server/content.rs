@@ -37,6 +37,7 @@ impl Session {
             Taken::Nothing | Taken::Dropped => Step::Taken(taken),
             Taken::Event(event) => Step::Event(taken, event),
             Taken::End(summary) => {
+                self.completed += 1;
                 self.phase = Phase::Question(Question::End);
                 Step::Event(taken, Event::EndOfMessage(summary))
             }
@@ -67,6 +68,7 @@ impl Session {
             (0, LastChunk::Yes) => (0, content.decoder.end_of_chunks()),
             (0, LastChunk::No) => {
                 let octets = content.decoder.summary().octets;
+                self.completed += 1;
                 self.phase = Phase::Command;
                 match content.refusal.take() {
                     Some(reply) => self.end_of_refused(&reply, out),
@@ -89,6 +91,7 @@ impl Session {
             Taken::Nothing | Taken::Dropped => Step::Taken(taken),
             Taken::Event(event) => Step::Event(taken, event),
             Taken::End(summary) => {
+                self.completed += 1;
                 self.phase = Phase::Question(Question::End);
                 Step::Event(taken, Event::EndOfMessage(summary))
             }
@@ -109,6 +112,7 @@ impl Session {
         let len = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
         *remaining -= len as u64;
         if *remaining == 0 {
+            self.completed += 1;
             reply.write(out);
             self.phase = if reply.code() == ReplyCode::NOT_AVAILABLE {
                 Phase::Closed(CloseReason::Unavailable)
@@ -122,6 +126,7 @@ impl Session {
 
     /// Ends the transaction of a refused message.
     fn end_of_refused(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        self.completed += 1;
         self.errors += 1;
         self.transaction = None;
         self.phase = Phase::Command;

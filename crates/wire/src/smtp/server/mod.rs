@@ -133,12 +133,22 @@ pub enum CloseReason {
     TooManyAuthFailures,
     /// Content was sent before the answer to `DATA`.
     ContentBeforeAnswer,
-    /// `BDAT` with a chunk size that cannot be read, or too large to read past.
+    /// `BDAT` with a chunk size that cannot be read, or too large to read past: larger than a message may
+    /// be, or than [`MAX_STRAY_CHUNK`] where no transaction is open.
     ChunkSize,
     /// More than [`MAX_DISCARDED`] octets of a refused message.
     TooMuchDiscarded,
     /// The caller answered with 421 (RFC 5321 §3.8).
     Unavailable,
+}
+
+/// What a client is sending.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Receiving {
+    /// A command, or a response in an AUTH exchange.
+    Line,
+    /// The content of a message, or of a chunk that nobody wants.
+    Content,
 }
 
 /// Whether credentials are good.
@@ -163,6 +173,7 @@ pub struct Session {
     errors: u32,
     junk: u32,
     auth_failures: u32,
+    completed: u64,
 }
 
 #[derive(Debug)]
@@ -223,6 +234,7 @@ impl Session {
             errors: 0,
             junk: 0,
             auth_failures: 0,
+            completed: 0,
         }
     }
 
@@ -252,6 +264,25 @@ impl Session {
             (false, true, Transport::Plain | Transport::StartTls, true) => "ESMTPA",
             (false, true, Transport::Plain | Transport::StartTls, false) => "ESMTP",
         }
+    }
+
+    /// What the client is sending, or would send next.
+    pub fn receiving(&self) -> Receiving {
+        match self.phase {
+            Phase::Data | Phase::Chunk { .. } | Phase::SkipChunk { .. } => Receiving::Content,
+            Phase::Command
+            | Phase::SkipLine
+            | Phase::Sasl(_)
+            | Phase::Question(_)
+            | Phase::TlsHandshake
+            | Phase::Closed(_) => Receiving::Line,
+        }
+    }
+
+    /// How many lines, messages and chunks came in whole so far. A client that sends all the time and
+    /// completes nothing does not move it, so it tells how long the client takes for each.
+    pub fn completed(&self) -> u64 {
+        self.completed
     }
 
     /// Changes what is offered, from the next command on: a message that needs more than that is
@@ -458,6 +489,11 @@ pub const MAX_AUTH_FAILURES: u32 = 3;
 
 /// Recipients of one message: Postfix's `smtpd_recipient_limit`; RFC 5321 §4.5.3.1.8 asks for 100.
 pub const MAX_RECIPIENTS: u32 = 1000;
+
+/// Octets of a chunk that are read past where no transaction is open. A client that pipelines sends the first
+/// chunk before it has heard that its sender is refused (RFC 3030 §4.2); a larger one closes the connection,
+/// so that nobody has much read for nothing. No official reference.
+pub const MAX_STRAY_CHUNK: u64 = 1024 * 1024;
 
 /// Octets of a refused message that are read past so that the client gets its answer. A client that
 /// sends more is cut off.

@@ -83,6 +83,7 @@ impl Session {
             Line::Complete(line) => Some(line),
             Line::BareNewline => None,
         };
+        self.completed += 1;
         let Phase::Sasl(sasl) = std::mem::replace(&mut self.phase, Phase::Command) else {
             return Step::Wait;
         };
