@@ -86,6 +86,16 @@ impl Snapshot {
         Ok(next)
     }
 
+    /// The same rows, known to be all that there are up to `until`: what else changed could not be read, and
+    /// stays as it was.
+    pub fn up_to(mut self, until: Revision) -> Result<Self, ApplyError> {
+        if until < self.revision {
+            return Err(ApplyError { at: self.revision, change: until });
+        }
+        self.revision = until;
+        Ok(self)
+    }
+
     /// This snapshot with a policy under the platform's own row: what the configuration of this
     /// signer says.
     #[must_use]

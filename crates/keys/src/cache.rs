@@ -73,6 +73,12 @@ impl KeyCache {
         self.slots.run_pending_tasks();
     }
 
+    /// Drops all keys from memory.
+    pub fn forget_all(&self) {
+        self.slots.invalidate_all();
+        self.slots.run_pending_tasks();
+    }
+
     /// How many keys are held, about.
     #[must_use]
     pub fn len(&self) -> u64 {

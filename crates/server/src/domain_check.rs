@@ -132,7 +132,7 @@ impl DomainCheck {
 
     /// Takes the records of keys of a domain that was given up out of the zones that are served here, as
     /// far as they were never seen: no mail was signed with these keys. The others stay for
-    /// [`DRAIN_SECS`], until the next start after that.
+    /// [`DRAIN_SECS`], until [`DomainCheck::take_out_drained`].
     ///
     /// # Errors
     ///
@@ -143,8 +143,37 @@ impl DomainCheck {
         keys: &[StoredKey],
         now: UnixTime,
     ) -> Result<(), PublishError> {
-        let since = UnixTime(now.as_secs().saturating_sub(DRAIN_SECS));
-        for key in keys.iter().filter(|key| key.first_seen.is_none()) {
+        let never_seen = keys.iter().filter(|key| key.first_seen.is_none()).collect();
+        self.take_out(store, never_seen, now).await
+    }
+
+    /// Takes out the records of domains that were given up and have stayed for [`DRAIN_SECS`]. Those whose time
+    /// was over before `from` are out already. Gives how long this is true: where to begin the next time.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read, or if a record cannot be served.
+    pub async fn take_out_drained(
+        &self,
+        store: &Store,
+        from: UnixTime,
+        now: UnixTime,
+    ) -> Result<UnixTime, PublishError> {
+        // A clock that was set back has nothing to take out.
+        let until = now.max(from);
+        let keys = store.keys_given_up(drained_at(from), drained_at(until)).await?;
+        self.take_out(store, keys.iter().collect(), now).await?;
+        Ok(until)
+    }
+
+    /// Takes records out of the zones, unless another key of that name is published.
+    async fn take_out(
+        &self,
+        store: &Store,
+        keys: Vec<&StoredKey>,
+        now: UnixTime,
+    ) -> Result<(), PublishError> {
+        for key in keys {
             let owner = key_record_name(&key.selector, &key.domain)?;
             if !self.serves(&owner) {
                 continue;
@@ -152,7 +181,7 @@ impl DomainCheck {
             // While the unit lasts nobody can commit another key of that name: whoever has done so before
             // is found here, and whoever does so later publishes later.
             let unit = store.write(now).await?;
-            let published = store.published_keys(&key.domain, since).await?;
+            let published = store.published_keys(&key.domain, drained_at(now)).await?;
             let heir = published
                 .iter()
                 .find(|other| other.selector == key.selector && other.domain == key.domain);
@@ -175,11 +204,10 @@ impl DomainCheck {
     ///
     /// If the store cannot be read, or if a record cannot be served.
     pub async fn publish_all(&self, store: &Store, now: UnixTime) -> Result<usize, PublishError> {
-        let since = UnixTime(now.as_secs().saturating_sub(DRAIN_SECS));
         let mut count = 0;
         for origin in self.zones.origins() {
             let mut changes = Vec::new();
-            for key in store.published_keys(&signing_domains_of(&origin), since).await? {
+            for key in store.published_keys(&signing_domains_of(&origin), drained_at(now)).await? {
                 let owner = key_record_name(&key.selector, &key.domain)?;
                 if owner.is_same_or_subdomain_of(&origin) {
                     let text = Arc::from(key.public_record.as_bytes());
@@ -494,6 +522,11 @@ async fn save(
         next_check: outcome.next_check,
     };
     Ok(unit.record_check(owner, &name, check).await?)
+}
+
+/// When a domain was given up whose record's time is over `now`.
+fn drained_at(now: UnixTime) -> UnixTime {
+    UnixTime(now.as_secs().saturating_sub(DRAIN_SECS))
 }
 
 /// What stands in the way of a key, in words for its owner.

@@ -3,21 +3,25 @@
 //! The store says when something was committed by this process; a look every half second finds what
 //! another process committed. What changed since the snapshot's revision is applied to it, and the
 //! result goes behind the one pointer that messages take it from. A store that cannot be read leaves
-//! the last snapshot in place: mail is signed from it, and the failure is counted and logged once.
+//! the last snapshot in place: mail is signed from it, and the failure is counted and logged once. A row that
+//! is damaged is logged, counted and left as it was last known, and the others go on.
+//!
+//! A key that signs no more is dropped from memory with the change that says so.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use postseal_engine::{ApplyError, PolicyLayer, Revision, Snapshot};
-use postseal_store::{Store, StoreError};
+use postseal_engine::{ApplyError, Change, DomainRow, KeyEntry, PolicyLayer, Revision, Snapshot};
+use postseal_store::{Loaded, Store, StoreError};
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::signing::Signer;
 
 /// Keeps a snapshot up to date with the store.
 pub struct Follower {
@@ -39,9 +43,8 @@ impl Follower {
         base_policy: PolicyLayer,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let (revision, rows) = store.load_all().await?;
-        let snapshot = Snapshot::load(revision, rows).with_base_policy(base_policy.clone());
-        metrics.snapshot_revision.set(revision.get().cast_signed());
+        let snapshot = loaded(store.load_all().await?, &base_policy, &metrics);
+        metrics.snapshot_revision.set(snapshot.revision().get().cast_signed());
         metrics.snapshot_confirmed.set(clock::now().as_secs() as f64);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         Ok(Self { store, snapshot, base_policy, metrics })
@@ -52,12 +55,12 @@ impl Follower {
         Arc::clone(&self.snapshot)
     }
 
-    /// Follows until `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Follows until `stop` is cancelled. `signer` is told of keys that sign no more.
+    pub async fn run(self, signer: Arc<Signer>, stop: CancellationToken) {
         let mut committed = self.store.watch();
         let mut health = Health::Reading;
         loop {
-            let look = timeout(LOOK_LIMIT, self.look()).await.unwrap_or(Err(FollowError::TooSlow));
+            let look = self.look(&signer).await;
             match (look, health) {
                 (Ok(revision), Health::Failing) => {
                     info!(revision = revision.get(), "the store can be read again");
@@ -83,25 +86,97 @@ impl Follower {
     }
 
     /// Applies what changed since the snapshot's revision, until nothing is left.
-    async fn look(&self) -> Result<Revision, FollowError> {
+    async fn look(&self, signer: &Signer) -> Result<Revision, FollowError> {
         loop {
             let current = self.snapshot.load_full();
-            let next = match self.store.changes_since(current.revision()).await {
-                Ok(rows) if rows.is_empty() => {
+            let changes = timeout(LOOK_LIMIT, self.store.changes_since(current.revision()))
+                .await
+                .map_err(|_| FollowError::TooSlow)?;
+            let (next, left) = match changes {
+                Ok(changes) if changes.until == current.revision() => {
                     self.metrics.snapshot_confirmed.set(clock::now().as_secs() as f64);
                     return Ok(current.revision());
                 }
-                Ok(rows) => current.apply(rows)?,
-                // This signer was away for longer than the log reaches back.
+                Ok(changes) => {
+                    report(&changes.damaged, &self.metrics);
+                    let had = keys_of_changed(&current, &changes.rows);
+                    let next = current.apply(changes.rows)?.up_to(changes.until)?;
+                    let left = had.into_iter().filter(|key| !signs(&next, key)).collect();
+                    (next, left)
+                }
+                // This signer was away for longer than the log reaches back. Loading everything takes as long as
+                // it takes; each query in it has a limit of its own.
                 Err(StoreError::Forgotten) => {
-                    let (revision, rows) = self.store.load_all().await?;
-                    Snapshot::load(revision, rows).with_base_policy(self.base_policy.clone())
+                    let all = self.store.load_all().await?;
+                    let next = loaded(all, &self.base_policy, &self.metrics);
+                    (next, LeftKeys::Unknown)
                 }
                 Err(error) => return Err(error.into()),
             };
             self.metrics.snapshot_revision.set(next.revision().get().cast_signed());
             self.snapshot.store(Arc::new(next));
+            match left {
+                LeftKeys::These(keys) => keys.iter().for_each(|key| signer.forget_key(key)),
+                LeftKeys::Unknown => signer.forget_all_keys(),
+            }
         }
+    }
+}
+
+/// Keys that signed in a snapshot and do not in the one after it.
+enum LeftKeys {
+    These(Vec<Arc<KeyEntry>>),
+    /// Everything was loaded anew.
+    Unknown,
+}
+
+impl FromIterator<Arc<KeyEntry>> for LeftKeys {
+    fn from_iter<T: IntoIterator<Item = Arc<KeyEntry>>>(keys: T) -> Self {
+        Self::These(keys.into_iter().collect())
+    }
+}
+
+/// The keys with which the domains that changed have signed so far.
+fn keys_of_changed(before: &Snapshot, changes: &[(Revision, Change)]) -> Vec<Arc<KeyEntry>> {
+    let domain = |change: &Change| match change {
+        Change::Domain(row) => before.sending_domain(row.owner(), row.name()).cloned(),
+        Change::DomainRemoved { owner, name } => before.sending_domain(*owner, name).cloned(),
+        Change::Tenant(_)
+        | Change::TenantRemoved(_)
+        | Change::Pool(_)
+        | Change::PoolRemoved(_)
+        | Change::ApiKey(_)
+        | Change::ApiKeyRemoved(_)
+        | Change::Provider(_)
+        | Change::ProviderRemoved(_)
+        | Change::Platform(_) => None,
+    };
+    changes.iter().filter_map(|(_, change)| domain(change)).flat_map(|row| keys(&row)).collect()
+}
+
+fn signs(snapshot: &Snapshot, key: &KeyEntry) -> bool {
+    let row = snapshot.sending_domain(key.owner, &key.domain);
+    row.is_some_and(|row| keys(row).iter().any(|other| other.id == key.id))
+}
+
+fn keys(row: &DomainRow) -> Vec<Arc<KeyEntry>> {
+    let Some(keys) = row.signing_keys() else { return Vec::new() };
+    std::iter::once(keys.rsa()).chain(keys.ed25519()).cloned().collect()
+}
+
+fn loaded(all: Loaded, base_policy: &PolicyLayer, metrics: &Metrics) -> Snapshot {
+    report(&all.damaged, metrics);
+    Snapshot::load(all.revision, all.rows).with_base_policy(base_policy.clone())
+}
+
+/// Tells an operator of rows that cannot be read.
+fn report(damaged: &[StoreError], metrics: &Metrics) {
+    metrics.damaged_rows.inc_by(damaged.len() as u64);
+    for row in damaged.iter().take(MAX_TOLD) {
+        error!(error = %row, "a row of the store is left out; signing goes on without what it says");
+    }
+    if let Some(more) = damaged.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
+        error!(more, "more rows of the store are damaged");
     }
 }
 
@@ -124,5 +199,72 @@ enum FollowError {
 
 /// How often to look without having been woken: a change must reach every signer within a second.
 const POLL: Duration = Duration::from_millis(500);
-/// How long one look may take.
+/// How many damaged rows are named at once.
+const MAX_TOLD: usize = 10;
+/// How long a look at what changed may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use postseal_dkim::{Algorithm, DomainName, Selector};
+    use postseal_engine::{KeyId, SealedKey, SigningKeys, TenantId};
+
+    use super::*;
+
+    const OWNER: TenantId = TenantId::new(7);
+
+    fn domain(name: &str, keys: &[(u64, Algorithm)]) -> Change {
+        let name = DomainName::parse(name).unwrap();
+        let entry = |(id, algorithm): &(u64, Algorithm)| {
+            Arc::new(KeyEntry {
+                id: KeyId::new(*id),
+                owner: OWNER,
+                domain: name.clone(),
+                selector: Selector::parse(&format!("s{id}")).unwrap(),
+                algorithm: *algorithm,
+                sealed: SealedKey::new(Vec::new()),
+            })
+        };
+        let row = DomainRow::claimed(OWNER, name.clone());
+        let [rsa, more @ ..] = keys else { return Change::Domain(row) };
+        let mut signing = SigningKeys::new(entry(rsa)).unwrap();
+        for key in more {
+            signing = signing.with_ed25519(entry(key)).unwrap();
+        }
+        Change::Domain(row.signing(signing).unwrap())
+    }
+
+    #[test]
+    fn keys_that_sign_no_more_are_found() {
+        use Algorithm::{Ed25519Sha256, RsaSha256};
+
+        let name = |text: &str| DomainName::parse(text).unwrap();
+        let before = Snapshot::load(
+            Revision::new(1),
+            [
+                domain("a.example", &[(1, RsaSha256), (2, Ed25519Sha256)]),
+                domain("b.example", &[(3, RsaSha256)]),
+                domain("c.example", &[(4, RsaSha256)]),
+            ],
+        );
+        let removed = Change::DomainRemoved { owner: OWNER, name: name("b.example") };
+        let foreign = Change::DomainRemoved { owner: TenantId::new(8), name: name("c.example") };
+        let cases = [
+            (domain("a.example", &[(1, RsaSha256), (2, Ed25519Sha256)]), vec![]),
+            (domain("a.example", &[(1, RsaSha256)]), vec![2]),
+            (domain("a.example", &[(5, RsaSha256), (2, Ed25519Sha256)]), vec![1]),
+            (domain("a.example", &[]), vec![1, 2]),
+            (domain("new.example", &[(6, RsaSha256)]), vec![]),
+            (removed, vec![3]),
+            (foreign, vec![]),
+        ];
+        for (change, want) in cases {
+            let changes = [(Revision::new(2), change)];
+            let had = keys_of_changed(&before, &changes);
+            let next = before.apply(changes.clone()).unwrap();
+            let left: Vec<_> =
+                had.iter().filter(|key| !signs(&next, key)).map(|key| key.id.get()).collect();
+            assert_eq!(left, want, "{changes:?}");
+        }
+    }
+}

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub snapshot_confirmed: Gauge<f64, AtomicU64>,
     /// Times that the store could not be read for changes.
     pub snapshot_failures: Counter,
+    /// Rows of the store that could not be read and were left out.
+    pub damaged_rows: Counter,
     /// Panics that were caught; each ended one connection or one request.
     pub panics: Counter,
 }
@@ -170,6 +172,11 @@ impl Metrics {
             "snapshot_failures",
             "Times that the store could not be read for changes",
             self.snapshot_failures.clone(),
+        );
+        registry.register(
+            "damaged_rows",
+            "Rows of the store that could not be read and were left out",
+            self.damaged_rows.clone(),
         );
         registry.register("panics", "Panics that were caught", self.panics.clone());
         registry.register("log_lines_lost", "Log lines that could not be written", LostLogLines);

@@ -18,6 +18,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use postseal_dkim::UnixTime;
 use postseal_dns::{
     AuthoritativeClient, AuthoritativeSettings, MxAnswers, Patience, Reach, RecursiveClient,
     ResolvConfError, ServedZones, ZoneApex, ZoneBindError, ZoneError, ZoneNameServer, ZoneServer,
@@ -25,7 +26,7 @@ use postseal_dns::{
 };
 use postseal_engine::NextHopName;
 use postseal_keys::{DEFAULT_QUEUE_LEN, KeyCache, NoFiledKeys, SigningThreads, StartError};
-use postseal_store::StoreError;
+use postseal_store::{Store, StoreError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -89,7 +90,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let zones = served_zones(&config.dns)?;
     let domain_check = DomainCheck::new(authoritative_client(&config.dns), zones.clone());
-    domain_check.publish_all(&store, clock::now()).await?;
+    let published_at = clock::now();
+    domain_check.publish_all(&store, published_at).await?;
+    let domain_check = Arc::new(domain_check);
 
     let tasks = TaskTracker::new();
     let said = Announcement::new();
@@ -142,7 +145,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let api = Api {
         store: store.clone(),
         master_key,
-        domain_check,
+        domain_check: Arc::clone(&domain_check),
         next_hops: next_hop_names(&config),
         ambient,
         readiness,
@@ -164,7 +167,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         metrics.panics.clone(),
         stop.clone(),
     ));
-    tasks.spawn(follower.run(stop.clone()));
+    tasks.spawn(follower.run(signer, stop.clone()));
+    tasks.spawn(take_out_drained(domain_check, store.clone(), published_at, stop.clone()));
 
     ready.send_replace(Readiness::Ready);
     said.ready();
@@ -182,6 +186,27 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     store.close().await;
     info!(event = "ended");
     Ok(())
+}
+
+/// Takes the records of domains that were given up out of our own zones when their time is over, until `stop`.
+async fn take_out_drained(
+    domain_check: Arc<DomainCheck>,
+    store: Store,
+    mut done_until: UnixTime,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TAKE_OUT_EVERY) => {}
+        }
+        match domain_check.take_out_drained(&store, done_until, clock::now()).await {
+            Ok(until) => done_until = until,
+            Err(error) => {
+                warn!(event = "take_out_failed", %error, "old records stay served for now")
+            }
+        }
+    }
 }
 
 /// What the start says: for a person on standard output, for programs in the log.
@@ -348,5 +373,7 @@ pub enum ServeError {
 
 /// How long messages under way may take after a signal. systemd kills after 90 s by default.
 const DRAIN: Duration = Duration::from_secs(60);
+/// How often records whose time is over are taken out of our own zones.
+const TAKE_OUT_EVERY: Duration = Duration::from_hours(1);
 /// How long the last log lines may take.
 pub const LAST_LINES: Duration = Duration::from_secs(2);

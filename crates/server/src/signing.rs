@@ -31,8 +31,8 @@ use postseal_dkim::{
 use postseal_dns::MxAnswers;
 use postseal_engine::{
     ApiKeyHash, BodyScan, Counter, Decision, EnhancedCode, Facts, Feedback, Grant, HeaderPool,
-    KeyRefused, NextHopName, OnNoTenant, PlannedSignature, PoolId, Recipient, Refusal, Removal,
-    Snapshot, TenantId, TravelVerdict, Verdict, plan,
+    KeyEntry, KeyRefused, NextHopName, OnNoTenant, PlannedSignature, PoolId, Recipient, Refusal,
+    Removal, Snapshot, TenantId, TravelVerdict, Verdict, plan,
 };
 use postseal_keys::{KeyCache, KeyUseError};
 use tracing::{error, info};
@@ -96,6 +96,16 @@ impl Signer {
     /// The name of the next hop that a pool asks for in its row.
     pub fn next_hop(&self, pool: &PoolId) -> Option<NextHopName> {
         self.snapshot.load().pool(pool).and_then(|row| row.next_hop.clone())
+    }
+
+    /// Drops a key from memory that signs no more.
+    pub fn forget_key(&self, key: &KeyEntry) {
+        self.keys.forget(key);
+    }
+
+    /// Drops all keys from memory; those that sign are opened again.
+    pub fn forget_all_keys(&self) {
+        self.keys.forget_all();
     }
 
     /// Begins with a message whose header is complete.
@@ -199,6 +209,9 @@ impl Signer {
 
     /// Signatures that this message has with a `d=` and `s=` that it is to get: each to be checked in the same
     /// pass, and the planned signature it would make needless.
+    ///
+    /// A signature that is good now and expires while the message is in a queue makes none needless, so they are
+    /// judged by the time at which a queue gives up.
     async fn earlier_signatures(
         &self,
         decision: &Decision,
@@ -213,8 +226,9 @@ impl Signer {
             // A key that does not open is reported when it is to sign.
             let Ok(key) = self.keys.key(&planned.key).await else { continue };
             let Ok(record) = KeyRecord::parse(key.public_record().as_bytes()) else { continue };
+            let now = planned.signed_at.plus_secs(decision.policy.queue_lifetime);
             for field in earlier {
-                checks.push(SignatureCheck { field, key: record.clone(), now: planned.signed_at });
+                checks.push(SignatureCheck { field, key: record.clone(), now });
                 checked.push(place);
             }
         }

@@ -73,9 +73,21 @@ impl Store {
         let one = pool(1).test_before_acquire(true).before_acquire(|connection, _| {
             Box::pin(async move { Ok(!connection.is_in_transaction()) })
         });
-        let writer =
-            within(async { Ok(one.connect_with(options.clone()).await) }).await?.map_err(opened)?;
-        within(migrate(&writer)).await?;
+        // Another process that starts at the same moment makes or changes the tables, during which SQLite
+        // refuses some things at once instead of waiting.
+        let writer = within(async {
+            loop {
+                let writer = match one.clone().connect_with(options.clone()).await {
+                    Ok(writer) => migrate(&writer).await.map(|()| writer),
+                    Err(error) => Err(opened(error)),
+                };
+                match writer {
+                    Err(StoreError::Busy) => tokio::time::sleep(PAUSE_WHEN_BUSY).await,
+                    Ok(_) | Err(_) => return writer,
+                }
+            }
+        })
+        .await?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
         let identity = identity(path).map_err(|error| failed(sqlx::Error::Io(error)))?;
 
@@ -234,12 +246,17 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
 }
 
 /// Number, name and text of each migration. Numbers grow and are never given twice.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "start", include_str!("../migrations/0001_start.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "start", include_str!("../migrations/0001_start.sql")),
+    (2, "keys given up", include_str!("../migrations/0002_keys_given_up.sql")),
+];
 
 /// How long SQLite waits for a lock of another process, and a caller for a connection. Long enough for any
 /// transaction of ours, short enough for whoever waits for an HTTP answer. No official reference.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Before the database is opened again that another process is making. No official reference.
+const PAUSE_WHEN_BUSY: Duration = Duration::from_millis(50);
 
 /// How long any operation may take as a whole, a load of the whole database aside.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);

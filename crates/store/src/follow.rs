@@ -11,6 +11,9 @@
 //! ```
 //!
 //! Both read in one transaction, which sees one state of the database.
+//!
+//! A row that cannot be read is told beside the others and holds up none of them: a signer keeps what it
+//! last knew of such a row, or at its start does without it, and an operator is told.
 
 use std::sync::Arc;
 
@@ -35,12 +38,9 @@ use crate::tenant::{select_tenant, tenant_from};
 impl Store {
     /// The rows that changed after `since`, as they are now, in the order of their newest revisions.
     ///
-    /// No more than [`MAX_CHANGES`] at a time: apply them, and ask again with the last revision, until
-    /// nothing comes. [`StoreError::Forgotten`] asks for [`Store::load_all`].
-    pub async fn changes_since(
-        &self,
-        since: Revision,
-    ) -> Result<Vec<(Revision, Change)>, StoreError> {
+    /// No more than [`MAX_CHANGES`] at a time: apply them, and ask again with [`Changes::until`], until
+    /// that is where it was. [`StoreError::Forgotten`] asks for [`Store::load_all`].
+    pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
         let mut reader = Reader(self.begin_reading().await?);
         let counter =
             reader.fetch_one(sqlx::query("SELECT newest, forgotten FROM revision")).await?;
@@ -57,37 +57,88 @@ impl Store {
         )
         .bind(sql_number(since.get()))
         .bind(sql_number(MAX_CHANGES));
-        let mut changes = Vec::new();
+        let mut changes = Changes { until: since, rows: Vec::new(), damaged: Vec::new() };
         for row in reader.fetch_all(query).await? {
-            let revision = revision_of(&row, "revision")?;
-            changes.push((revision, reader.change(RowName::from_log(&row)?).await?));
+            changes.until = revision_of(&row, "revision")?;
+            let change = match RowName::from_log(&row) {
+                Ok(name) => reader.change(name).await,
+                Err(error) => Err(error),
+            };
+            if let Some(change) = readable(change, &mut changes.damaged)? {
+                changes.rows.push((changes.until, change));
+            }
         }
         Ok(changes)
     }
 
     /// Everything that signing depends on, and the revision at which it is so.
-    pub async fn load_all(&self) -> Result<(Revision, Vec<Change>), StoreError> {
+    pub async fn load_all(&self) -> Result<Loaded, StoreError> {
         let mut reader = Reader(self.begin_reading().await?);
         let counter = reader.fetch_one(sqlx::query("SELECT newest FROM revision")).await?;
         let newest = revision_of(&counter, "newest")?;
 
+        let mut all = Loaded { revision: newest, rows: Vec::new(), damaged: Vec::new() };
         let platform = reader.fetch_one(sqlx::query(SELECT_PLATFORM)).await?;
-        let mut all = vec![Change::Platform(platform_from(&platform)?)];
+        all.take(platform_from(&platform).map(Change::Platform))?;
         for row in reader.fetch_all(sqlx::query(select_provider!("ORDER BY name"))).await? {
-            all.push(Change::Provider(provider_from(&row)?));
+            all.take(provider_from(&row).map(Change::Provider))?;
         }
         for row in reader.fetch_all(sqlx::query(select_pool!("ORDER BY id"))).await? {
-            all.push(Change::Pool(PoolRow::from(&pool_from(&row)?)));
+            all.take(pool_from(&row).map(|pool| Change::Pool(PoolRow::from(&pool))))?;
         }
         for row in reader.fetch_all(sqlx::query(select_tenant!("ORDER BY id"))).await? {
-            all.push(Change::Tenant(TenantRow::from(&tenant_from(&row)?)));
+            all.take(tenant_from(&row).map(|tenant| Change::Tenant(TenantRow::from(&tenant))))?;
         }
         let api_keys = sqlx::query(select_api_key!("WHERE revoked_at IS NULL ORDER BY id"));
         for row in reader.fetch_all(api_keys).await? {
-            all.push(Change::ApiKey(ApiKeyRow::from(&api_key_from(&row)?)));
+            all.take(api_key_from(&row).map(|key| Change::ApiKey(ApiKeyRow::from(&key))))?;
         }
         reader.load_domains(&mut all).await?;
-        Ok((newest, all))
+        Ok(all)
+    }
+}
+
+/// What changed after a revision.
+#[derive(Debug)]
+pub struct Changes {
+    /// Up to which revision these are all changes; where the question began if there are none.
+    pub until: Revision,
+    /// The rows that changed, each with its newest revision, in the order of these.
+    pub rows: Vec<(Revision, Change)>,
+    /// Why other rows that changed could not be read.
+    pub damaged: Vec<StoreError>,
+}
+
+/// Everything that signing depends on.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The revision at which it is so.
+    pub revision: Revision,
+    /// The rows.
+    pub rows: Vec<Change>,
+    /// Why other rows could not be read.
+    pub damaged: Vec<StoreError>,
+}
+
+impl Loaded {
+    fn take(&mut self, row: Result<Change, StoreError>) -> Result<(), StoreError> {
+        self.rows.extend(readable(row, &mut self.damaged)?);
+        Ok(())
+    }
+}
+
+/// A row if it can be read; one that is damaged is noted. Whatever else is wrong concerns all rows.
+fn readable<T>(
+    row: Result<T, StoreError>,
+    damaged: &mut Vec<StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match row {
+        Ok(row) => Ok(Some(row)),
+        Err(error @ StoreError::Corrupt { .. }) => {
+            damaged.push(error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -169,7 +220,7 @@ impl Reader {
     }
 
     /// All domains with the keys that sign for them, a page of each at a time.
-    async fn load_domains(&mut self, all: &mut Vec<Change>) -> Result<(), StoreError> {
+    async fn load_domains(&mut self, all: &mut Loaded) -> Result<(), StoreError> {
         let mut after = (-1, String::new());
         loop {
             let query = sqlx::query(select_domain_row!(
@@ -193,21 +244,23 @@ impl Reader {
             let mut keys = keys.iter().map(key_entry).peekable();
             for row in &rows {
                 let columns = Columns::new(row, "domain", &["tenant_id", "name"]);
-                let (owner, name) = (columns.tenant("tenant_id")?, columns.parsed("name")?);
+                let id =
+                    columns.tenant("tenant_id").and_then(|id| Ok((id, columns.parsed("name")?)));
+                let Some((owner, name)) = readable(id, &mut all.damaged)? else { continue };
                 let mut own = Vec::new();
                 // Both come in one order; a key of a domain that is gone is passed over.
                 while let Some(key) = keys.next_if(|key| match key {
                     Ok(key) => (key.owner, &key.domain) <= (owner, &name),
                     Err(_) => true,
                 }) {
-                    let key = key?;
+                    let Some(key) = readable(key, &mut all.damaged)? else { continue };
                     if (key.owner, &key.domain) == (owner, &name) {
                         own.push(key);
                     }
                 }
                 // The order of the index, which is free, is that of the selectors.
                 own.sort_unstable_by_key(|key| key.id);
-                all.push(Change::Domain(domain_row(row, own)?));
+                all.take(domain_row(row, own).map(Change::Domain))?;
             }
             after = until;
         }

@@ -194,6 +194,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The keys whose domains were given up from `from` on and before `until`, and whose records were seen by
+    /// then, so that they stayed in the DNS for a while.
+    pub async fn keys_given_up(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+    ) -> Result<Vec<StoredKey>, StoreError> {
+        let query = sqlx::query(select_key!(
+            "WHERE sealed IS NULL AND first_seen IS NOT NULL AND updated_at >= $1 AND updated_at < $2 \
+             ORDER BY id"
+        ))
+        .bind(sql_time(from))
+        .bind(sql_time(until));
+        self.fetch_all(query).await?.iter().map(key_from).collect()
+    }
+}
+
 impl Unit {
     /// Keeps a new key of a domain. It does not sign yet.
     pub async fn add_key(&mut self, new: NewKey) -> Result<StoredKey, StoreError> {

@@ -63,7 +63,7 @@ pub struct Api {
     /// Under what new private keys are sealed.
     pub master_key: Arc<MasterKey>,
     /// Looks at key records in the DNS, and publishes those of our own zones.
-    pub domain_check: DomainCheck,
+    pub domain_check: Arc<DomainCheck>,
     /// The next hops of the configuration, to one of which a pool may send its mail.
     pub next_hops: Vec<NextHopName>,
     /// Time and randomness.

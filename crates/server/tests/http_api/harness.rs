@@ -94,7 +94,7 @@ impl Server {
         let api = Api {
             store: store.clone(),
             master_key: Arc::new(MasterKey::generate().unwrap()),
-            domain_check: DomainCheck::new(
+            domain_check: Arc::new(DomainCheck::new(
                 AuthoritativeClient::new(AuthoritativeSettings {
                     servers: [(name("test"), vec![dns.address()]), (name(WILD), vec![wild])]
                         .into_iter()
@@ -103,7 +103,7 @@ impl Server {
                     ..AuthoritativeSettings::default()
                 }),
                 zones.clone(),
-            ),
+            )),
             next_hops: vec![NextHopName::parse("postfix-1").unwrap()],
             ambient,
             readiness,

@@ -404,6 +404,19 @@ async fn records_of_our_own_zones_are_published_at_once_and_again_at_the_next_st
         let count = check.1.publish_all(&server.store, now).await.unwrap();
         assert_eq!(count, want, "{later}");
     }
+
+    // The process that runs takes it out by itself, once.
+    check.0.set_text(&record, value.as_bytes()).unwrap();
+    let mut done_until = UnixTime(START);
+    for (later, want) in [(0, true), (60, true), (DRAIN_SECS, true), (DRAIN_SECS + 1, false)] {
+        let now = UnixTime(START + later);
+        done_until = check.1.take_out_drained(&server.store, done_until, now).await.unwrap();
+        assert_eq!((done_until, check.0.text(&record).is_some()), (now, want), "{later}");
+    }
+    // With the clock set back nothing is taken out twice, and what is there now is left alone.
+    check.0.set_text(&record, value.as_bytes()).unwrap();
+    let back = check.1.take_out_drained(&server.store, done_until, UnixTime(START)).await.unwrap();
+    assert_eq!((back, check.0.text(&record).is_some()), (done_until, true));
 }
 
 /// The zones and what publishes in them, as the next start of the process has them.

@@ -16,7 +16,7 @@ pub(crate) async fn a_new_store_has_the_primary_account_and_the_default_pool(sto
     assert_eq!(pools.len(), 1);
     assert!(pools[0].id.is_default());
     assert!(store.pool(&PoolId::parse("DEFAULT").unwrap()).await.unwrap().is_some());
-    assert!(store.changes_since(Revision::ZERO).await.unwrap().is_empty());
+    assert!(store.changes_since(Revision::ZERO).await.unwrap().rows.is_empty());
 
     let snapshot = loaded(&store).await;
     assert!(snapshot.tenant(TenantId::PRIMARY).is_some());

@@ -153,7 +153,7 @@ pub(crate) async fn a_follower_that_was_away_too_long_is_told(store: Store) {
     for (since, want) in [(10, Some(0)), (9, Some(1)), (6, Some(4)), (5, None), (0, None)] {
         let changes = store.changes_since(Revision::new(since)).await;
         match (changes, want) {
-            (Ok(changes), Some(want)) => assert_eq!(changes.len(), want, "{since}"),
+            (Ok(changes), Some(want)) => assert_eq!(changes.rows.len(), want, "{since}"),
             (Err(StoreError::Forgotten), None) => {}
             (other, _) => panic!("{since}: {other:?}"),
         }
@@ -171,7 +171,8 @@ pub(crate) async fn changes_come_in_pages(store: Store) {
     }
     unit.commit().await.unwrap();
     let first = store.changes_since(Revision::ZERO).await.unwrap();
-    assert_eq!(first.len() as u64, MAX_CHANGES);
+    assert_eq!(first.rows.len() as u64, MAX_CHANGES);
+    assert_eq!(first.until, Revision::new(MAX_CHANGES));
     let after = followed(&store, &before).await;
     assert_eq!(after.revision(), Revision::new(count));
     assert_eq!(after.tenant_count() as u64, count + 1);
@@ -197,7 +198,7 @@ pub(crate) async fn everything_is_loaded_across_pages(store: Store) {
     unit.delete_domain(owners[0], &name("d0.example")).await.unwrap();
     unit.commit().await.unwrap();
 
-    let (_, all) = store.load_all().await.unwrap();
+    let all = store.load_all().await.unwrap().rows;
     let domains: Vec<_> = all
         .iter()
         .filter_map(|change| if let Change::Domain(row) = change { Some(row) } else { None })
@@ -230,6 +231,6 @@ pub(crate) async fn revisions_have_no_gaps_under_many_writers(store: Store) {
     revisions.sort_unstable();
     assert_eq!(revisions, (1..=40).map(|n| 2 * n).collect::<Vec<_>>());
     let changes = store.changes_since(Revision::ZERO).await.unwrap();
-    let numbers: Vec<_> = changes.iter().map(|(revision, _)| revision.get()).collect();
+    let numbers: Vec<_> = changes.rows.iter().map(|(revision, _)| revision.get()).collect();
     assert_eq!(numbers, (1..=80).collect::<Vec<_>>());
 }

@@ -149,8 +149,9 @@ fn rows(snapshot: &Snapshot) -> BTreeMap<String, Change> {
 }
 
 async fn loaded(store: &Store) -> Snapshot {
-    let (revision, all) = store.load_all().await.unwrap();
-    Snapshot::load(revision, all)
+    let all = store.load_all().await.unwrap();
+    assert!(all.damaged.is_empty(), "{:?}", all.damaged);
+    Snapshot::load(all.revision, all.rows)
 }
 
 /// The snapshot after all changes since its revision.
@@ -158,9 +159,11 @@ async fn followed(store: &Store, snapshot: &Snapshot) -> Snapshot {
     let mut snapshot = snapshot.clone();
     loop {
         let changes = store.changes_since(snapshot.revision()).await.unwrap();
-        if changes.is_empty() {
+        assert!(changes.damaged.is_empty(), "{:?}", changes.damaged);
+        if changes.until == snapshot.revision() {
             return snapshot;
         }
-        snapshot = snapshot.apply(changes).unwrap();
+        snapshot = snapshot.apply(changes.rows).unwrap();
+        assert_eq!(snapshot.revision(), changes.until);
     }
 }
