@@ -351,6 +351,10 @@ impl Client<'_> {
             }
             RecipientsAnsweredBy::Hop => {
                 let Some(hop) = self.door.hop_of(Some(&pool)) else { return no_hop() };
+                let share = match hop.share(tenant).await {
+                    Ok(share) => share,
+                    Err(error) => return failed(&hop, &error),
+                };
                 // The signatures will be part of it.
                 mail.size = mail.size.map(|size| size.saturating_add(ADDED_OCTETS));
                 let envelope = Envelope { mail: &mail, octets: mail.size, recipients: &[] };
@@ -362,21 +366,32 @@ impl Client<'_> {
                         return about_message(answers.mail);
                     }
                     Ok((connection, answers)) => {
-                        (Route::Open { hop, connection: Some(connection) }, answers.mail)
+                        (Route::Open { hop, connection: Some(connection), share }, answers.mail)
                     }
                 }
             }
         };
-        self.transaction =
-            Some(Transaction { tenant, mail, recipients: Vec::new(), route, message: None });
+        self.transaction = Some(Transaction {
+            tenant,
+            mail,
+            recipients: Vec::new(),
+            recipients_room: self.door.room.reserve(),
+            route,
+            message: None,
+        });
         reply
     }
 
     async fn recipient(&mut self, recipient: Recipient) -> Reply {
+        let door = self.door;
         let Some(transaction) = &mut self.transaction else { return lost() };
+        if transaction.recipients_room.grow_by(recipient.footprint()).is_err() {
+            door.metrics.held_refusals.inc();
+            return full();
+        }
         let reply = match &mut transaction.route {
             Route::ByHeader => Reply::new(ReplyCode::OK, (1, 5), "recipient ok"),
-            Route::Open { hop, connection: slot } => {
+            Route::Open { hop, connection: slot, .. } => {
                 let Some(connection) = slot else { return HopError::Closed.reply() };
                 let recipients = std::slice::from_ref(&recipient);
                 if let Err(reply) =
@@ -517,7 +532,8 @@ impl Client<'_> {
     /// Forgets the transaction. The hop forgets it when the connection is used next, by RSET.
     fn drop_transaction(&mut self) {
         if let Some(Transaction {
-            route: Route::Open { hop, connection: Some(connection) }, ..
+            route: Route::Open { hop, connection: Some(connection), .. },
+            ..
         }) = self.transaction.take()
         {
             hop.give_back(connection);

@@ -52,7 +52,9 @@ pub(super) async fn hand_on(door: &Door, transaction: Transaction, summary: Summ
                 },
             }
         }
-        Route::Open { hop: open, connection } => {
+        Route::Open { hop: open, connection, share } => {
+            // From here on the client keeps nothing waiting.
+            drop(share);
             let Some(connection) = connection else { return HopError::Closed.reply() };
             if !Arc::ptr_eq(&open, &hop) {
                 // The pool was given another hop in between. It never leaves by the old one in silence.

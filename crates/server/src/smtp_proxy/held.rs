@@ -81,6 +81,14 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
+    /// Takes more.
+    pub(super) fn grow_by(&mut self, octets: usize) -> Result<(), HeldError> {
+        let octets = octets as u64;
+        self.room.0.memory.take(octets)?;
+        self.octets += octets;
+        Ok(())
+    }
+
     /// Takes more until it is `octets` in all.
     pub(super) fn grow_to(&mut self, octets: usize) -> Result<(), HeldError> {
         let octets = octets as u64;

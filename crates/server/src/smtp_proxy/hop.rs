@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use postseal_engine::TenantId;
 use postseal_wire::smtp::auth::{Credentials, Password};
 use postseal_wire::smtp::client::{self, Event, ProtocolError, Sent, SetUpError, TlsUse};
 use postseal_wire::smtp::{Extensions, HelloName, Mail, Recipient, Reply, ReplyClass, ReplyCode};
@@ -36,6 +37,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::held::{Held, HeldError};
+use super::share::{Share, Shares};
 use super::tls::{self, TlsError};
 use super::transport::Transport;
 use crate::config::{HopTls, NextHopConfig};
@@ -52,6 +54,8 @@ pub struct Hop {
     idle: Mutex<Vec<Idle>>,
     /// Bounds the connections, idle ones included.
     connections: Arc<Semaphore>,
+    /// Bounds those that each tenant's clients keep for themselves.
+    shares: Arc<Shares>,
     /// What the hop offered last.
     extensions: Mutex<Option<Extensions>>,
 }
@@ -112,6 +116,7 @@ impl Hop {
             timeouts,
             idle: Mutex::default(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            shares: Arc::new(Shares::of(MAX_CONNECTIONS)),
             extensions: Mutex::default(),
         })
     }
@@ -138,6 +143,11 @@ impl Hop {
                 tracing::warn!(hop = self.name, %error, "a next hop cannot be reached");
             }
         }
+    }
+
+    /// Waits until the tenant may keep a connection for as long as its client likes.
+    pub(super) async fn share(&self, tenant: TenantId) -> Result<Share, HopError> {
+        timeout(self.timeouts.set_up, self.shares.take(tenant)).await.map_err(|_| HopError::Busy)
     }
 
     /// Begins a transaction on an idle connection, or a new one, and says what the hop answers.
@@ -551,8 +561,10 @@ pub enum HopError {
     /// No connection.
     #[error("the next hop cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
-    /// [`MAX_CONNECTIONS`] are in use, and none became free.
-    #[error("all {MAX_CONNECTIONS} connections to the next hop are in use")]
+    /// [`MAX_CONNECTIONS`] are in use, or as many of them by one tenant as it may have, and none became free.
+    #[error(
+        "all of the {MAX_CONNECTIONS} connections to the next hop that this mail may use are in use"
+    )]
     Busy,
     /// No greeting, or no answer to EHLO, TLS or AUTH in time.
     #[error("the next hop did not answer in time while the connection was set up")]

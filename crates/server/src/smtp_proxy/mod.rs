@@ -23,7 +23,7 @@
 //! Each message gets a `Received` field; `received` says why, and where it stands.
 //!
 //! Reading order: `transport` (a stream with its buffers), `held` (messages in memory or on disk), `tls`,
-//! `hop` (next hops and their connections), `received`, `transaction` and `hand_on` (a whole message),
+//! `share` and `hop` (next hops and their connections), `received`, `transaction` and `hand_on` (a whole message),
 //! `connection` (one client), and here who may connect, whose mail it is, and where it goes.
 
 mod connection;
@@ -31,6 +31,7 @@ mod hand_on;
 mod held;
 mod hop;
 mod received;
+mod share;
 mod tls;
 mod transaction;
 mod transport;

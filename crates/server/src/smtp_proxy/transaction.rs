@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::held::{Held, Reservation};
 use super::hop::{Connection, Hop};
+use super::share::Share;
 use crate::signing::InFlight;
 
 /// A transaction of a client.
@@ -15,6 +16,7 @@ pub(super) struct Transaction {
     pub(super) tenant: TenantId,
     pub(super) mail: Mail,
     pub(super) recipients: Vec<Recipient>,
+    pub(super) recipients_room: Reservation,
     pub(super) route: Route,
     pub(super) message: Option<Message>,
 }
@@ -28,6 +30,8 @@ pub(super) enum Route {
         hop: Arc<Hop>,
         /// `None` after it broke.
         connection: Option<Box<Connection>>,
+        /// The tenant's right to it.
+        share: Share,
     },
 }
 

@@ -92,6 +92,16 @@ pub struct Recipient {
     pub dsn: Vec<Parameter>,
 }
 
+impl Recipient {
+    /// About how many octets it takes in memory.
+    pub fn footprint(&self) -> usize {
+        let text = |parameter: &Parameter| parameter.keyword.len() + parameter.value.len();
+        size_of::<Self>()
+            + self.mailbox.as_str().len()
+            + self.dsn.iter().map(|it| size_of::<Parameter>() + text(it)).sum::<usize>()
+    }
+}
+
 /// The value of BODY.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BodyType {

@@ -34,6 +34,26 @@ async fn signs_what_travels_and_passes_the_answer_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signature_of_ours_counts_if_it_outlives_a_queue() {
+    const DAY: u64 = 24 * 60 * 60;
+
+    let sink = Sink::start().unwrap();
+    let rows = with_signed_domain();
+    let proxy = Proxy::start(Setup { hops: default_hop(&sink), rows, ..Setup::default() }).await;
+    // Mail stays in a queue for up to five days.
+    for (days, signatures) in [(6, 1), (4, 2), (1, 2)] {
+        let message = signed_before(&proxy, clock::now().plus_secs(days * DAY)).await;
+        assert_eq!(proxy.send(&["bob@example.org"], &message).code, 250);
+        let sent = sink.messages().pop().unwrap();
+        let text = String::from_utf8_lossy(&sent.message).into_owned();
+        assert_eq!(text.matches("DKIM-Signature: ").count(), signatures, "{days} days: {text}");
+        let first = text.find("DKIM-Signature: ").unwrap();
+        assert_eq!(first == 0, signatures == 2, "{days} days: {text}");
+    }
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn asks_whose_mail_it_is() {
     let sink = Sink::start().unwrap();
     let setup = || Setup { hops: default_hop(&sink), trusted: None, ..Setup::default() };
@@ -145,6 +165,30 @@ async fn large_messages_go_through_a_file_and_limits_hold() {
     assert_eq!((reply.code, reply.enhanced_code()), (452, Some("4.3.1")), "and in the middle");
     assert_eq!(small.send(&["bob@example.org"], MESSAGE).code, 250);
     small.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_take_room_too() {
+    let sink = Sink::start().unwrap();
+    for pool_from_header in [true, false] {
+        let setup = Setup { hops: default_hop(&sink), pool_from_header, ..Setup::default() };
+        let proxy = Proxy::start(Setup { in_memory: 50_000, ..setup }).await;
+        let mut client = proxy.client();
+        assert_eq!(client.mail("ann@signed.example").unwrap().code, 250);
+        let mut taken = 0;
+        let refused = loop {
+            let parameter = format!("ORCPT=rfc822;{}{taken}@example.org", "x".repeat(400));
+            let reply = client.rcpt(&format!("bob{taken}@example.org> {parameter}")).unwrap();
+            if !reply.is_positive() {
+                break reply;
+            }
+            taken += 1;
+        };
+        assert_eq!((refused.code, refused.enhanced_code()), (452, Some("4.3.1")), "{refused}");
+        assert!((50..120).contains(&taken), "{taken} recipients of some 500 octets in 50,000");
+        drop(client);
+        proxy.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

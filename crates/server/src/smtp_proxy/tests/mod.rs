@@ -9,7 +9,8 @@ use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use postseal_dkim::{
-    Algorithm, DomainName, Header, KeyAnswer, Selector, Verifier, VerifyRules, split_message,
+    Algorithm, Canonicalization, DomainName, FieldSelection, Header, KeyAnswer, MessageSigning,
+    Selector, SignRequest, UnixTime, Verifier, VerifyRules, split_message,
 };
 use postseal_dns::{MxAnswers, Patience, RecursiveClient};
 use postseal_engine::{
@@ -76,7 +77,7 @@ struct Proxy {
     hops: Hops,
     room: Room,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    key: Option<String>,
+    key: Option<Arc<SigningKey>>,
     folder: tempfile::TempDir,
 }
 
@@ -176,8 +177,8 @@ fn key_row() -> ApiKeyRow {
     }
 }
 
-/// A domain of the primary account that signs, and the record of its key.
-fn signed_domain(master_key: &MasterKey) -> (Change, String) {
+/// A domain of the primary account that signs, and its key.
+fn signed_domain(master_key: &MasterKey) -> (Change, Arc<SigningKey>) {
     let domain = DomainName::parse("signed.example").unwrap();
     let selector = Selector::parse("s1").unwrap();
     let key = SigningKey::generate(Algorithm::RsaSha256).unwrap();
@@ -194,7 +195,7 @@ fn signed_domain(master_key: &MasterKey) -> (Change, String) {
     let row = DomainRow::claimed(TenantId::PRIMARY, domain)
         .signing(SigningKeys::new(Arc::new(entry)).unwrap())
         .unwrap();
-    (Change::Domain(row), key.public_record())
+    (Change::Domain(row), Arc::new(key))
 }
 
 /// Asks for [`signed_domain`].
@@ -244,9 +245,35 @@ fn assert_verifies(message: &[u8], proxy: &Proxy) {
     let (mut verifier, queries) = Verifier::start(&header, &VerifyRules::default(), clock::now());
     assert_eq!(queries.len(), 1);
     verifier.body(body);
-    verifier.answer(queries[0].id, KeyAnswer::from_texts([proxy.key.as_deref().unwrap()]));
+    verifier.answer(
+        queries[0].id,
+        KeyAnswer::from_texts([proxy.key.as_ref().unwrap().public_record()]),
+    );
     let report = verifier.finish();
     assert!(report.has_pass(), "{report:?}");
+}
+
+/// [`MESSAGE`] as a signer of the proxy's domain has signed it an hour ago.
+async fn signed_before(proxy: &Proxy, expires_at: UnixTime) -> Vec<u8> {
+    let (header, body) = split_message(MESSAGE);
+    let request = SignRequest {
+        signing_domain: DomainName::parse("signed.example").unwrap(),
+        selector: Selector::parse("s1").unwrap(),
+        algorithm: Algorithm::RsaSha256,
+        canonicalization: Canonicalization::RELAXED,
+        signed_at: UnixTime(clock::now().as_secs() - 3600),
+        expires_at: Some(expires_at),
+        identity: None,
+        fields: FieldSelection::default(),
+    };
+    let header = Header::parse(header).unwrap();
+    let mut signing = MessageSigning::start(vec![request], &header).unwrap();
+    signing.body(body);
+    let unsigned = signing.finish().pop().unwrap();
+    let threads = SigningThreads::start(NonZeroUsize::MIN, NonZeroUsize::MIN).unwrap();
+    let key = Arc::clone(proxy.key.as_ref().unwrap());
+    let signature = threads.sign(key, *unsigned.digest()).await.unwrap();
+    [unsigned.complete(&signature).raw(), MESSAGE].concat()
 }
 
 /// The replies of one transaction with one recipient, up to the first that is negative.

@@ -230,6 +230,39 @@ async fn a_refused_recipient_refuses_the_message_or_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_clients_wait_leaves_connections_to_others() {
+    let sink = Sink::start().unwrap();
+    let proxy = Proxy::start(Setup {
+        hops: default_hop(&sink),
+        pool_from_header: false,
+        hop_timeouts: impatient(),
+        ..Setup::default()
+    })
+    .await;
+    let begun = || {
+        let mut client = proxy.client();
+        let reply = client.mail("ann@signed.example").unwrap();
+        (client, reply)
+    };
+    let mut waiting: Vec<_> = (0..MAX_CONNECTIONS * 9 / 10).map(|_| begun()).collect();
+    assert!(waiting.iter().all(|(_, reply)| reply.code == 250));
+    let (_, reply) = begun();
+    assert_eq!((reply.code, reply.enhanced_code()), (451, Some("4.3.2")), "{reply}");
+
+    let mut other = proxy.client();
+    let subaccount = "SMTP_Injection:X-MSYS-SUBACCOUNT=7";
+    assert_eq!(other.auth_plain(subaccount, API_KEY).unwrap().code, 235);
+    assert_eq!(other.send("ann@signed.example", &["bob@example.org"], MESSAGE).unwrap().code, 250);
+
+    // One that ends makes room for another of the same tenant.
+    let (mut first, _) = waiting.pop().unwrap();
+    assert_eq!(first.command("RSET").unwrap().code, 250);
+    assert_eq!(begun().1.code, 250);
+    drop(waiting);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_pool_decides_on_the_hop() {
     let (default, bulk, named) =
         (Sink::start().unwrap(), Sink::start().unwrap(), Sink::start().unwrap());
