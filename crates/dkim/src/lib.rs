@@ -58,7 +58,7 @@ pub use self::field::{
 pub use self::key_record::{
     IdentityRule, KeyRecord, KeyRecordError, MAX_RECORD_LEN, Mode, Service, key_record_text,
 };
-pub use self::local_file::{LineEnds, LocalFile};
+pub use self::local_file::{FILE_START_LEN, FileRest, FileStart, LineEnds, LocalFile};
 pub use self::name::{
     DomainName, MAX_LABEL_LEN, MAX_NAME_LEN, NameError, Selector, key_record_name,
 };
