@@ -183,6 +183,24 @@ pub enum KeyRecordError {
     BadKey(#[source] PublicKeyError),
 }
 
+impl KeyRecordError {
+    /// The error as a word for programs, which stays as it is once it was released.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TagList(error) => error.code(),
+            Self::TooLong => "record-too-long",
+            Self::BadVersion => "bad-version",
+            Self::VersionNotFirst => "version-not-first",
+            Self::UnknownKeyType => "unknown-key-type",
+            Self::NoKey => "missing-key",
+            Self::Revoked => "revoked",
+            Self::NotBase64 => "bad-base64",
+            Self::BadKey(error) => error.code(),
+        }
+    }
+}
+
 /// Says whether a colon-separated list has that word.
 fn lists(list: &str, word: &str) -> bool {
     list.split(':').any(|entry| entry.trim_matches(is_fws).eq_ignore_ascii_case(word))

@@ -2,7 +2,7 @@
 //!
 //! [`Outcome`] has every reason there is; [`Outcome::result`] sorts them into the words of RFC 8601
 //! §2.7.1, which is where SUCCESS, PERMFAIL and TEMPFAIL of §6.1 end up. Its text says the reason to a
-//! person.
+//! person, its code says it to a program. Texts may be reworded; codes stay.
 
 use std::fmt;
 
@@ -107,6 +107,59 @@ impl Outcome {
         }
     }
 
+    /// The reason as a word for programs, which stays as it is once it was released.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Verified(_) => "verified",
+            Self::BodyHashMismatch => "body-hash-mismatch",
+            Self::BodyCut => "body-cut",
+            Self::SignatureMismatch => "signature-mismatch",
+            Self::Sha1 => "sha1",
+            Self::ShortKey { .. } => "short-key",
+            Self::Malformed(_) => "malformed-signature",
+            Self::LengthBeyondBody => "length-beyond-body",
+            Self::Expired => "expired",
+            Self::NoKey => "no-key",
+            Self::BadKeyRecord(_) => "bad-key-record",
+            Self::KeyTypeMismatch => "key-type-mismatch",
+            Self::HashNotAllowed => "hash-not-allowed",
+            Self::NotForEmail => "not-for-email",
+            Self::IdentityNotExact => "identity-not-exact",
+            Self::KeyTimeout => "key-timeout",
+            Self::KeyServerFailure => "key-server-failure",
+            Self::NotAnswered => "key-not-fetched",
+            Self::NotChecked => "not-checked",
+        }
+    }
+
+    /// The code of the rule that is broken, where the reason is that one is: for a malformed signature
+    /// and a bad key record.
+    #[must_use]
+    pub fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(error) => Some(error.code()),
+            Self::BadKeyRecord(error) => Some(error.code()),
+            Self::Verified(_)
+            | Self::BodyHashMismatch
+            | Self::BodyCut
+            | Self::SignatureMismatch
+            | Self::Sha1
+            | Self::ShortKey { .. }
+            | Self::LengthBeyondBody
+            | Self::Expired
+            | Self::NoKey
+            | Self::KeyTypeMismatch
+            | Self::HashNotAllowed
+            | Self::NotForEmail
+            | Self::IdentityNotExact
+            | Self::KeyTimeout
+            | Self::KeyServerFailure
+            | Self::NotAnswered
+            | Self::NotChecked => None,
+        }
+    }
+
     /// Says whether the signature counts.
     #[must_use]
     pub fn is_pass(&self) -> bool {
@@ -135,6 +188,20 @@ pub struct Remarks {
     pub is_testing: bool,
     /// Whether `t=` lies in the future.
     pub is_from_future: bool,
+}
+
+impl Remarks {
+    /// The codes of what is to be said.
+    pub fn codes(&self) -> impl Iterator<Item = &'static str> {
+        let Self { uncovered, is_testing, is_from_future } = *self;
+        [
+            uncovered.map(|_| "body-partly-covered"),
+            is_testing.then_some("key-testing"),
+            is_from_future.then_some("from-future"),
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 impl fmt::Display for Remarks {

@@ -218,6 +218,21 @@ pub enum PublicKeyError {
     },
 }
 
+impl PublicKeyError {
+    /// The error as a word for programs, which stays as it is once it was released.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotRsaDer => "bad-rsa-der",
+            Self::RsaTooLong => "rsa-too-long",
+            Self::RsaTooShort { .. } => "rsa-too-short",
+            Self::BadExponent => "bad-exponent",
+            Self::EvenModulus => "even-modulus",
+            Self::BadEd25519Length { .. } => "bad-ed25519-length",
+        }
+    }
+}
+
 /// Finds modulus and exponent, without their leading zeros.
 fn rsa_numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (outer, rest) = element(SEQUENCE, der)?;

@@ -37,6 +37,7 @@ pub struct Signature<'a> {
     body_length: Option<u64>,
     signed_at: Option<UnixTime>,
     expires_at: Option<UnixTime>,
+    query_methods: Option<&'a str>,
     copied_fields: Option<&'a str>,
     head: &'a [u8],
     tail: &'a [u8],
@@ -101,6 +102,7 @@ impl<'a> Signature<'a> {
             body_length,
             signed_at,
             expires_at,
+            query_methods: texts.q,
             copied_fields: texts.z,
             head: value.get(..span.start).unwrap_or_default(),
             tail: value.get(span.end..).unwrap_or_default(),
@@ -178,6 +180,12 @@ impl<'a> Signature<'a> {
     #[must_use]
     pub fn expires_at(&self) -> Option<UnixTime> {
         self.expires_at
+    }
+
+    /// The raw text of `q=`: ways to get the key, of which `dns/txt` is one and the only one without it.
+    #[must_use]
+    pub fn query_methods(&self) -> Option<&'a str> {
+        self.query_methods
     }
 
     /// The raw text of `z=`, copies of header fields for diagnosis. They are never used to verify.
@@ -323,8 +331,9 @@ impl Identity {
         &self.domain
     }
 
-    /// The value of `i=`.
-    pub(crate) fn to_tag_value(&self) -> String {
+    /// The value of `i=`, in which the local part is in DKIM quoted-printable (§2.11).
+    #[must_use]
+    pub fn to_tag_value(&self) -> String {
         let local_part = self.local_part.as_deref().map(encode_quoted).unwrap_or_default();
         format!("{local_part}@{}", self.domain)
     }
@@ -420,6 +429,33 @@ pub enum SignatureError {
     /// `x=` is not after `t=`.
     #[error("x= is not after t=")]
     ExpiresBeforeSigned,
+}
+
+impl SignatureError {
+    /// The error as a word for programs, which stays as it is once it was released.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TagList(error) => error.code(),
+            Self::MissingTag(_) => "missing-tag",
+            Self::BadVersion => "bad-version",
+            Self::UnknownAlgorithm => "unknown-algorithm",
+            Self::BadBase64(_) => "bad-base64",
+            Self::BadCanonicalization => "bad-canonicalization",
+            Self::BadDomain(_) => "bad-domain",
+            Self::SingleLabel => "single-label",
+            Self::BadSelector(_) => "bad-selector",
+            Self::BadFieldList => "bad-field-list",
+            Self::TooManyFields => "too-many-names",
+            Self::FromNotSigned => "from-not-signed",
+            Self::BadIdentity => "bad-identity",
+            Self::IdentityOutsideDomain => "identity-outside-domain",
+            Self::BadBodyLength => "bad-body-length",
+            Self::UnknownQueryMethod => "unknown-query-method",
+            Self::BadTime(_) => "bad-time",
+            Self::ExpiresBeforeSigned => "expires-before-signed",
+        }
+    }
 }
 
 fn base64_value(text: &str, tag: &'static str) -> Result<Vec<u8>, SignatureError> {

@@ -127,6 +127,22 @@ pub enum TagListError {
     TooManyTags,
 }
 
+impl TagListError {
+    /// The error as a word for programs, which stays as it is once it was released.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "not-utf8",
+            Self::BadFolding => "bad-folding",
+            Self::BadName => "bad-tag-name",
+            Self::BadValue => "bad-tag-value",
+            Self::DuplicateName => "duplicate-tag",
+            Self::NoEqualsSign => "no-equals-sign",
+            Self::TooManyTags => "too-many-tags",
+        }
+    }
+}
+
 /// Folding white space is CRLF followed by a space or tab (§2.8); no other CR or LF may occur.
 fn check_folding(octets: &[u8]) -> Result<(), TagListError> {
     for at in memchr2_iter(b'\r', b'\n', octets) {
