@@ -41,6 +41,8 @@ impl Hash {
 #[derive(Default)]
 pub(crate) struct BodyHashes {
     lanes: Vec<Lane>,
+    /// How many octets of the body went by.
+    octets: u64,
 }
 
 impl BodyHashes {
@@ -56,6 +58,7 @@ impl BodyHashes {
 
     /// Takes the next chunk of the body.
     pub(crate) fn update(&mut self, chunk: &[u8]) {
+        self.octets += chunk.len() as u64;
         for lane in &mut self.lanes {
             let Lane { body, output, .. } = lane;
             body.update(chunk, &mut |slice| output.take(slice));
@@ -64,7 +67,8 @@ impl BodyHashes {
 
     /// Ends the body.
     pub(crate) fn finish(self) -> BodyDigests {
-        BodyDigests(self.lanes.into_iter().map(Lane::finish).collect())
+        let octets_read = self.octets * self.lanes.len() as u64;
+        BodyDigests { lanes: self.lanes.into_iter().map(Lane::finish).collect(), octets_read }
     }
 }
 
@@ -76,13 +80,26 @@ pub(crate) struct BodyHashId {
 }
 
 /// The hashes of a body that went by.
-pub(crate) struct BodyDigests(Vec<Vec<BodyDigest>>);
+pub(crate) struct BodyDigests {
+    lanes: Vec<Vec<BodyDigest>>,
+    octets_read: u64,
+}
 
 impl BodyDigests {
     /// The hash of that name.
     pub(crate) fn get(&self, id: BodyHashId) -> &BodyDigest {
-        let digest = self.0.get(id.lane).and_then(|lane| lane.get(id.hasher));
+        let digest = self.lanes.get(id.lane).and_then(|lane| lane.get(id.hasher));
         digest.expect("an id comes from the request in the same pass")
+    }
+
+    /// How many octets were made canonical, those of each canonicalization counted.
+    pub(crate) fn octets_read(&self) -> u64 {
+        self.octets_read
+    }
+
+    /// How many octets were hashed, those of each hash counted.
+    pub(crate) fn octets_hashed(&self) -> u64 {
+        self.lanes.iter().flatten().map(|digest| digest.hashed_len).sum()
     }
 }
 
@@ -91,6 +108,8 @@ pub(crate) struct BodyDigest {
     pub(crate) digest: Digest,
     /// The length of the whole canonical body, hashed or not.
     pub(crate) canonical_len: u64,
+    /// How much of it was hashed.
+    pub(crate) hashed_len: u64,
 }
 
 /// All for one canonicalization.
@@ -124,7 +143,11 @@ impl Lane {
         body.finish(&mut |slice| output.take(slice));
         output.flush();
         let canonical_len = output.len;
-        let digest = |hasher: Hasher| BodyDigest { digest: hasher.context.finish(), canonical_len };
+        let digest = |hasher: Hasher| BodyDigest {
+            hashed_len: hasher.length.map_or(canonical_len, |length| length.min(canonical_len)),
+            digest: hasher.context.finish(),
+            canonical_len,
+        };
         output.hashers.into_iter().map(digest).collect()
     }
 }

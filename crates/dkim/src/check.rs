@@ -22,6 +22,7 @@ use crate::header_hash::HeaderHash;
 use crate::key_record::{IdentityRule, KeyRecord, Mode, Service};
 use crate::outcome::{Outcome, Remarks};
 use crate::public_key::MIN_RSA_BITS;
+use crate::report::{BodyHash, Hashed, Work};
 use crate::selection::FieldIndex;
 use crate::signature::{Signature, SignatureAlgorithm};
 use crate::time::UnixTime;
@@ -34,6 +35,7 @@ pub(crate) struct Pending {
     body_length: Option<u64>,
     body: BodyHashId,
     header_digest: Digest,
+    header_octets: u64,
     has_exact_identity: bool,
     is_from_future: bool,
 }
@@ -46,6 +48,7 @@ impl Pending {
         index: &FieldIndex<'_, '_>,
         bodies: &mut BodyHashes,
         now: UnixTime,
+        work: &mut Work,
     ) -> Result<Self, Outcome> {
         if signature.expires_at().is_some_and(|expiry| now > expiry) {
             return Err(Outcome::Expired);
@@ -54,8 +57,10 @@ impl Pending {
         let canonicalization = signature.canonicalization();
         let names = signature.signed_fields().iter().copied();
         let (head, tail) = signature.around_signature();
-        let header_digest = HeaderHash::of_fields(canonicalization.header, hash, names, index)
-            .finish(field.raw_name(), head, tail);
+        let header = HeaderHash::of_fields(canonicalization.header, hash, names, index);
+        work.names_compared += header.names_compared();
+        let (header_digest, header_octets) = header.finish(field.raw_name(), head, tail);
+        work.header_octets += header_octets;
         let has_exact_identity = signature
             .identity()
             .is_none_or(|identity| identity.domain() == signature.signing_domain());
@@ -69,13 +74,30 @@ impl Pending {
             body_length,
             body: bodies.request(canonicalization.body, hash, body_length),
             header_digest,
+            header_octets,
             has_exact_identity,
             is_from_future,
         })
     }
 
+    /// What was hashed.
+    pub(crate) fn hashed(&self, bodies: &BodyDigests) -> Hashed {
+        let body = bodies.get(self.body);
+        Hashed {
+            header_octets: self.header_octets,
+            body_octets: body.canonical_len,
+            body_octets_covered: body.hashed_len,
+            body_hash: BodyHash::new(body.digest.as_ref()),
+        }
+    }
+
     /// Judges the signature by a key record and the body (§6.1.2, §6.1.3).
-    pub(crate) fn judge(&self, record: &KeyRecord, bodies: &BodyDigests) -> Outcome {
+    pub(crate) fn judge(
+        &self,
+        record: &KeyRecord,
+        bodies: &BodyDigests,
+        work: &mut Work,
+    ) -> Outcome {
         let key = record.public_key();
         if !key.fits(self.algorithm) {
             return Outcome::KeyTypeMismatch;
@@ -95,6 +117,7 @@ impl Pending {
         if body.digest.as_ref() != self.body_hash {
             return if beyond_body { Outcome::BodyCut } else { Outcome::BodyHashMismatch };
         }
+        work.key_operations += 1;
         if !key.verifies(self.algorithm, &self.header_digest, &self.signature) {
             return Outcome::SignatureMismatch;
         }

@@ -15,6 +15,9 @@ pub(crate) struct HeaderHash {
     context: Option<Context>,
     /// What was not given to the hash yet.
     buffer: Vec<u8>,
+    /// How much was given to the hash.
+    octets: u64,
+    names_compared: u64,
 }
 
 impl HeaderHash {
@@ -25,7 +28,14 @@ impl HeaderHash {
         names: impl Iterator<Item = &'n str>,
         index: &FieldIndex<'_, '_>,
     ) -> Self {
-        let mut this = Self { canon, hash, context: None, buffer: Vec::with_capacity(TYPICAL_LEN) };
+        let mut this = Self {
+            canon,
+            hash,
+            context: None,
+            buffer: Vec::with_capacity(TYPICAL_LEN),
+            octets: 0,
+            names_compared: 0,
+        };
         let mut picker = index.picker();
         for name in names {
             // A name for which no field is left contributes nothing (§5.4.2).
@@ -35,7 +45,13 @@ impl HeaderHash {
                 this.flush();
             }
         }
+        this.names_compared = picker.names_compared();
         this
+    }
+
+    /// How many field names were compared to pick the fields.
+    pub(crate) fn names_compared(&self) -> u64 {
+        self.names_compared
     }
 
     /// Gives to the hash what is still kept for it, so that waiting for the body costs little memory.
@@ -46,21 +62,24 @@ impl HeaderHash {
     }
 
     /// Ends with the signature's own field: `name` in front of the colon, `head` and `tail` behind it,
-    /// between which the value of `b=` was cut out.
-    pub(crate) fn finish(mut self, name: &[u8], head: &[u8], tail: &[u8]) -> Digest {
+    /// between which the value of `b=` was cut out. Gives the digest, and the octets that it is about.
+    pub(crate) fn finish(mut self, name: &[u8], head: &[u8], tail: &[u8]) -> (Digest, u64) {
         write_signature_field(self.canon, name, head, tail, &mut self.buffer);
-        match self.context {
+        let octets = self.octets + self.buffer.len() as u64;
+        let digest = match self.context {
             None => digest::digest(self.hash.function(), &self.buffer),
             Some(mut context) => {
                 context.update(&self.buffer);
                 context.finish()
             }
-        }
+        };
+        (digest, octets)
     }
 
     fn flush(&mut self) {
         let context = self.context.get_or_insert_with(|| Context::new(self.hash.function()));
         context.update(&self.buffer);
+        self.octets += self.buffer.len() as u64;
         self.buffer.clear();
     }
 }

@@ -18,7 +18,7 @@
 //! | `short_rsa`, `public_key`, `key_record` | the TXT record and the key in it |
 //! | [`canon`] | the form of header and body that is hashed |
 //! | `body_hash`, `selection`, `header_hash` | what is hashed, and which fields |
-//! | `outcome`, `check` | how a signature ends, and the way there |
+//! | `outcome`, `coverage`, `report`, `check` | how a signature ends, what it covers, and the way there |
 //! | `fold`, [`sign`] | from a request to a field |
 //! | [`verify`] | from a message to a report |
 //! | `local_file` | messages in files with local line ends |
@@ -30,6 +30,7 @@ mod algorithm;
 mod body_hash;
 pub mod canon;
 mod check;
+mod coverage;
 mod encoding;
 mod field;
 mod fold;
@@ -40,6 +41,7 @@ pub mod manual;
 mod name;
 mod outcome;
 mod public_key;
+mod report;
 mod selection;
 mod short_rsa;
 pub mod sign;
@@ -51,6 +53,7 @@ pub mod verify;
 pub use self::algorithm::{
     Algorithm, BadCanonicalization, Canon, Canonicalization, UnknownAlgorithm,
 };
+pub use self::coverage::{Coverage, SignedName, UnsignedName};
 pub use self::field::{
     Field, FieldName, FieldNameError, Header, HeaderError, MAX_FIELDS, MAX_HEADER_LEN,
     split_message,
@@ -64,6 +67,7 @@ pub use self::name::{
 };
 pub use self::outcome::{AuthResult, Outcome, Remarks};
 pub use self::public_key::{MAX_RSA_BITS, MIN_RSA_BITS, PublicKey, PublicKeyError};
+pub use self::report::{BodyHash, Hashed, Report, SignatureDetails, SignatureReport, Work};
 pub use self::selection::{
     FieldClasses, FieldPattern, FieldSelection, MAX_SELECTABLE_NAME_LEN, SelectionError,
 };
@@ -74,6 +78,5 @@ pub use self::sign::{
 pub use self::signature::{Identity, Signature, SignatureAlgorithm, SignatureError};
 pub use self::time::UnixTime;
 pub use self::verify::{
-    KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_SIGNATURES, Report, SignatureReport,
-    Verifier, VerifyRules,
+    KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_SIGNATURES, Verifier, VerifyRules,
 };

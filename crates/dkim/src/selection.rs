@@ -254,6 +254,8 @@ pub(crate) struct FieldIndex<'h, 'a> {
     fields: &'h [Field<'a>],
     /// By place, or by name and within a name from the top.
     entries: Vec<Entry>,
+    /// How many names were compared to put the entries in order.
+    names_compared: u64,
 }
 
 /// A field in the index.
@@ -272,12 +274,19 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
             .zip(fields)
             .map(|(place, field)| Entry { start: start_of_name(field.name()), place })
             .collect();
+        let mut names_compared = 0;
         if entries.len() > MAX_UNSORTED {
             entries.sort_by(|one, two| {
+                names_compared += 1;
                 compare(one.start, two.start, name_of(fields, *one), name_of(fields, *two))
             });
         }
-        Self { fields, entries }
+        Self { fields, entries, names_compared }
+    }
+
+    /// How many names were compared to make the index.
+    pub(crate) fn names_compared(&self) -> u64 {
+        self.names_compared
     }
 
     /// Starts to pick fields for one signature.
@@ -287,7 +296,7 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
         } else {
             Picked::Places(0)
         };
-        FieldPicker { index: self, picked }
+        FieldPicker { index: self, picked, names_compared: 0 }
     }
 }
 
@@ -295,6 +304,7 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
 pub(crate) struct FieldPicker<'i, 'h, 'a> {
     index: &'i FieldIndex<'h, 'a>,
     picked: Picked,
+    names_compared: u64,
 }
 
 enum Picked {
@@ -307,22 +317,33 @@ enum Picked {
 impl<'a> FieldPicker<'_, '_, 'a> {
     /// The lowest field of this name that was not picked yet.
     pub(crate) fn pick(&mut self, name: &[u8]) -> Option<Field<'a>> {
-        let FieldIndex { fields, entries } = self.index;
+        let place = self.pick_place(name)?;
+        self.index.fields.get(place).copied()
+    }
+
+    /// The same, by its place among the fields.
+    pub(crate) fn pick_place(&mut self, name: &[u8]) -> Option<usize> {
+        let FieldIndex { fields, entries, .. } = self.index;
         let start = start_of_name(name);
         let entry = match &mut self.picked {
             Picked::Places(picked) => {
-                let is_wanted = |entry: &&Entry| {
+                let is_wanted = |entry: &Entry| {
                     entry.start == start
                         && *picked >> entry.place & 1 == 0
-                        && name_of(fields, **entry).eq_ignore_ascii_case(name)
+                        && name_of(fields, *entry).eq_ignore_ascii_case(name)
                 };
-                let entry = entries.iter().rev().find(is_wanted)?;
+                let found = entries.iter().rposition(is_wanted);
+                self.names_compared += (entries.len() - found.unwrap_or(0)) as u64;
+                let entry = entries.get(found?)?;
                 *picked |= 1 << entry.place;
                 entry
             }
             Picked::Counts(counts) => {
-                let order =
-                    |entry: &Entry| compare(entry.start, start, name_of(fields, *entry), name);
+                let compared = &mut self.names_compared;
+                let mut order = |entry: &Entry| {
+                    *compared += 1;
+                    compare(entry.start, start, name_of(fields, *entry), name)
+                };
                 let first = entries.partition_point(|entry| order(entry) == Ordering::Less);
                 let rest = entries.get(first..)?;
                 let count = rest.partition_point(|entry| order(entry) == Ordering::Equal);
@@ -332,7 +353,12 @@ impl<'a> FieldPicker<'_, '_, 'a> {
                 rest.get(from_bottom)?
             }
         };
-        fields.get(entry.place as usize).copied()
+        Some(entry.place as usize)
+    }
+
+    /// How many names were compared to pick the fields.
+    pub(crate) fn names_compared(&self) -> u64 {
+        self.names_compared
     }
 }
 

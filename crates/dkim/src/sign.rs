@@ -28,6 +28,7 @@ use crate::header_hash::HeaderHash;
 use crate::key_record::KeyRecord;
 use crate::name::{DomainName, NameError, Selector, key_record_name};
 use crate::outcome::Outcome;
+use crate::report::Work;
 use crate::selection::{FieldIndex, FieldSelection};
 use crate::signature::{Identity, Labels, MAX_SIGNED_FIELDS, Signature, SignatureError};
 use crate::time::UnixTime;
@@ -132,7 +133,7 @@ impl MessageSigning {
             .checks
             .into_iter()
             .map(|check| match check {
-                Ok((pending, key)) => pending.judge(&key, &bodies),
+                Ok((pending, key)) => pending.judge(&key, &bodies, &mut Work::default()),
                 Err(outcome) => outcome,
             })
             .collect();
@@ -327,7 +328,7 @@ impl Begun {
         field.tag("bh", encode_base64(&body_hash));
         field.token("b=");
         let value = field.text().get(NAME.len() + 1..).unwrap_or_default();
-        let digest = digest_octets(&header.finish(NAME.as_bytes(), value, b""));
+        let digest = digest_octets(&header.finish(NAME.as_bytes(), value, b"").0);
         Unsigned { request, body_hash, digest, field }
     }
 }
@@ -362,7 +363,8 @@ fn begin_check(
         .nth(check.field)
         .ok_or(Outcome::Malformed(SignatureError::MissingTag("v")))?;
     let signature = Signature::parse(field.value()).map_err(Outcome::Malformed)?;
-    let pending = Pending::new(field, signature, index, bodies, check.now)?;
+    let work = &mut Work::default();
+    let pending = Pending::new(field, signature, index, bodies, check.now, work)?;
     Ok((pending, check.key))
 }
 

@@ -11,14 +11,13 @@
 //! Work is bounded by [`VerifyRules::max_signatures`]. Where a message has more, those whose `d=` is
 //! aligned with the domain in From go first, since nobody else's count for DMARC.
 
-use std::borrow::Cow;
-
 use crate::body_hash::BodyHashes;
 use crate::check::Pending;
 use crate::field::{Field, FieldName, Header};
 use crate::key_record::{KeyRecord, KeyRecordError};
-use crate::name::{DomainName, Selector};
+use crate::name::DomainName;
 use crate::outcome::Outcome;
+use crate::report::{Report, SignatureReport, Work};
 use crate::selection::FieldIndex;
 use crate::signature::{Labels, Signature};
 use crate::time::UnixTime;
@@ -41,13 +40,20 @@ pub struct Verifier {
     candidates: Vec<Candidate>,
     bodies: BodyHashes,
     answers: Vec<Option<KeyAnswer>>,
+    work: Work,
 }
 
 impl Verifier {
     /// Reads the signatures in a header. Gives the key records that are needed, each name once.
     #[must_use]
     pub fn start(header: &Header<'_>, rules: &VerifyRules, now: UnixTime) -> (Self, Vec<KeyQuery>) {
-        let mut start = Start { header, now, index: None, bodies: BodyHashes::default() };
+        let mut start = Start {
+            header,
+            now,
+            index: None,
+            bodies: BodyHashes::default(),
+            work: Work::default(),
+        };
         let mut queries: Vec<KeyQuery> = Vec::new();
         let fields: Vec<_> = header
             .fields()
@@ -68,7 +74,10 @@ impl Verifier {
             })
             .collect();
         let answers = queries.iter().map(|_| None).collect();
-        (Self { candidates, bodies: start.bodies, answers }, queries)
+        let Start { index, bodies, mut work, .. } = start;
+        work.key_queries = queries.len();
+        work.names_compared += index.map_or(0, |index| index.names_compared());
+        (Self { candidates, bodies, answers, work }, queries)
     }
 
     /// Takes the next chunk of the body, of any size.
@@ -86,26 +95,37 @@ impl Verifier {
     /// Ends the body and judges the signatures.
     #[must_use]
     pub fn finish(self) -> Report {
-        let bodies = self.bodies.finish();
-        let answers = self.answers;
-        let signatures = self
-            .candidates
+        let Self { candidates, bodies, answers, mut work } = self;
+        let bodies = bodies.finish();
+        let signatures = candidates
             .into_iter()
             .map(|Candidate { place, labels, state }| {
-                let outcome = match state {
-                    State::Settled(outcome) => outcome,
-                    State::Pending(pending, query) => match answers.get(query.0) {
-                        Some(Some(answer)) => {
-                            answer.judge_each(|record| pending.judge(record, &bodies))
-                        }
-                        Some(None) | None => Outcome::NotAnswered,
-                    },
+                let (outcome, hashed, key) = match state {
+                    State::Settled(outcome) => (outcome, None, None),
+                    State::Pending(pending, query) => {
+                        let (outcome, key) = match answers.get(query.0) {
+                            Some(Some(answer)) => answer
+                                .judge_each(|record| pending.judge(record, &bodies, &mut work)),
+                            Some(None) | None => (Outcome::NotAnswered, None),
+                        };
+                        (outcome, Some(pending.hashed(&bodies)), key)
+                    }
                 };
                 let Labels { signing_domain, selector, algorithm } = labels;
-                SignatureReport { field: place, signing_domain, selector, algorithm, outcome }
+                SignatureReport {
+                    field: place,
+                    signing_domain,
+                    selector,
+                    algorithm,
+                    outcome,
+                    hashed,
+                    key,
+                }
             })
             .collect();
-        Report { signatures }
+        work.body_octets_read = bodies.octets_read();
+        work.body_octets = bodies.octets_hashed();
+        Report { signatures, work }
     }
 }
 
@@ -146,53 +166,34 @@ impl KeyAnswer {
         if records.is_empty() { Self::NoRecord } else { Self::Records(records) }
     }
 
-    /// Tries each record, which §6.1.2 leaves to the verifier, and gives the outcome that tells most.
-    fn judge_each(&self, judge: impl Fn(&KeyRecord) -> Outcome) -> Outcome {
-        match self {
-            Self::Records(records) => records
-                .iter()
-                .take(MAX_KEY_RECORDS)
-                .map(|record| match record {
-                    Ok(record) => judge(record),
-                    Err(error) => Outcome::BadKeyRecord(*error),
-                })
-                .min_by_key(Outcome::rank)
-                .unwrap_or(Outcome::NoKey),
-            Self::NoRecord => Outcome::NoKey,
-            Self::ServerFailure => Outcome::KeyServerFailure,
-            Self::Timeout => Outcome::KeyTimeout,
+    /// Tries each record, which §6.1.2 leaves to the verifier, until one passes. Gives the outcome that
+    /// tells most, and the record that it is about.
+    fn judge_each(
+        &self,
+        mut judge: impl FnMut(&KeyRecord) -> Outcome,
+    ) -> (Outcome, Option<KeyRecord>) {
+        let records = match self {
+            Self::Records(records) => records,
+            Self::NoRecord => return (Outcome::NoKey, None),
+            Self::ServerFailure => return (Outcome::KeyServerFailure, None),
+            Self::Timeout => return (Outcome::KeyTimeout, None),
+        };
+        let mut best: Option<(Outcome, Option<&KeyRecord>)> = None;
+        for record in records.iter().take(MAX_KEY_RECORDS) {
+            let one = match record {
+                Ok(record) => (judge(record), Some(record)),
+                Err(error) => (Outcome::BadKeyRecord(*error), None),
+            };
+            if best.as_ref().is_none_or(|(outcome, _)| one.0.rank() < outcome.rank()) {
+                best = Some(one);
+            }
+            if one.0.is_pass() {
+                break;
+            }
         }
+        let (outcome, record) = best.unwrap_or((Outcome::NoKey, None));
+        (outcome, record.cloned())
     }
-}
-
-/// What became of the signatures of a message.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Report {
-    /// One for each DKIM-Signature field, from the top.
-    pub signatures: Vec<SignatureReport>,
-}
-
-impl Report {
-    /// Says whether a signature passes.
-    #[must_use]
-    pub fn has_pass(&self) -> bool {
-        self.signatures.iter().any(|signature| signature.outcome.is_pass())
-    }
-}
-
-/// What became of one signature.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SignatureReport {
-    /// The place of the field among [`Header::fields`].
-    pub field: usize,
-    /// `d=`, if it can be read.
-    pub signing_domain: Option<DomainName>,
-    /// `s=`, if it can be read.
-    pub selector: Option<Selector>,
-    /// `a=`, as it was written, if it can be read.
-    pub algorithm: Option<Cow<'static, str>>,
-    /// How it ended.
-    pub outcome: Outcome,
 }
 
 struct Candidate {
@@ -219,6 +220,7 @@ struct Start<'s, 'a> {
     /// Made when the first signature needs it.
     index: Option<FieldIndex<'s, 'a>>,
     bodies: BodyHashes,
+    work: Work,
 }
 
 impl Start<'_, '_> {
@@ -228,6 +230,7 @@ impl Start<'_, '_> {
         field: Field<'_>,
         queries: &mut Vec<KeyQuery>,
     ) -> Candidate {
+        self.work.signatures_read += 1;
         let signature = match Signature::parse(field.value()) {
             Ok(signature) => signature,
             Err(error) => {
@@ -247,7 +250,9 @@ impl Start<'_, '_> {
         let key_name = signature.key_name().clone();
         let header = self.header;
         let index = self.index.get_or_insert_with(|| FieldIndex::new(header));
-        let state = match Pending::new(field, signature, index, &mut self.bodies, self.now) {
+        let pending =
+            Pending::new(field, signature, index, &mut self.bodies, self.now, &mut self.work);
+        let state = match pending {
             Ok(pending) => State::Pending(Box::new(pending), query(queries, key_name)),
             Err(outcome) => State::Settled(outcome),
         };
