@@ -5,8 +5,7 @@
 //!
 //! It does no I/O, has no clock and knows no private key. Signing hands out the digest to be signed and
 //! takes the signature ([`sign`]); verifying hands out the key records it needs and takes the answers
-//! ([`verify`]). The body comes in chunks and is never kept. Any bytes end in an outcome or an error;
-//! what an attacker can make us do is bounded by the constants at the end of each file.
+//! ([`verify`]). The body comes in chunks and is never kept. Any bytes end in an outcome or an error.
 //!
 //! Reading order, in which each module knows only those before it:
 //!
@@ -23,6 +22,33 @@
 //! | [`verify`] | from a message to a report |
 //! | `local_file` | messages in files with local line ends |
 //! | [`manual`] | known attacks, and what holds against them |
+//!
+//! # Bounds
+//!
+//! What an attacker can make us do. Each bound is a constant with its reason, and `tests/bounds.rs` holds
+//! it by counts: those of [`Work`], which are taken where the work is done.
+//!
+//! | what | bound | beyond it |
+//! |---|---|---|
+//! | octets of a header section | [`MAX_HEADER_LEN`], 4 MiB | [`HeaderError::TooLong`] |
+//! | fields of a header section | [`MAX_FIELDS`], 20,000 | [`HeaderError::TooManyFields`] |
+//! | signatures of a message that are read | [`VerifyRules::max_signatures`], 15, usable or not; those whose `d=` is aligned with From first | [`Outcome::NotChecked`] |
+//! | tags of a signature or key record | [`tag_list::MAX_TAGS`], 64 | malformed |
+//! | names in `h=` | [`signature::MAX_SIGNED_FIELDS`], 1,000 | malformed |
+//! | octets of a label, of a name | [`MAX_LABEL_LEN`], 63; [`MAX_NAME_LEN`], 253, `s=` and `d=` with `_domainkey` between them too | malformed |
+//! | key records that are asked for | one name for each signature that is read, equal names once | |
+//! | octets of a key record | [`MAX_RECORD_LEN`], 4,096 | [`KeyRecordError::TooLong`] |
+//! | records of one name | [`MAX_KEY_RECORDS`], 8 | not looked at |
+//! | an RSA key | [`MAX_RSA_BITS`], 8,192; an odd exponent of at most 33 bits, or 17 for keys under 1,024 bits | [`PublicKeyError`] |
+//! | operations with public keys | [`MAX_KEYS_TRIED`], 2, for each signature that is read | not tried |
+//! | field names compared | a million: each name of `h=` is looked for in an index of the header | |
+//! | octets of the header hashed | each field once for each signature that is read | |
+//! | octets of the body hashed | the body once for each signature that is read; once for all that agree on `c=`, `l=` and the hash | |
+//! | octets of the body made canonical | the body twice, once simple and once relaxed | |
+//! | memory | the decoded `b=` and `bh=`, an index of the fields, a report for each signature; nothing of the body | |
+//!
+//! All else is one pass over the header section: to cut fields, and to read `d=`, `s=` and `a=` of the
+//! signatures that are not checked.
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
@@ -78,5 +104,6 @@ pub use self::sign::{
 pub use self::signature::{Identity, Signature, SignatureAlgorithm, SignatureError};
 pub use self::time::UnixTime;
 pub use self::verify::{
-    KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_SIGNATURES, Verifier, VerifyRules,
+    KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_KEYS_TRIED, MAX_SIGNATURES, Verifier,
+    VerifyRules,
 };

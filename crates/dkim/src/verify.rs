@@ -11,7 +11,7 @@
 //! Work is bounded by [`VerifyRules::max_signatures`]. Where a message has more, those whose `d=` is
 //! aligned with the domain in From go first, since nobody else's count for DMARC.
 
-use crate::body_hash::BodyHashes;
+use crate::body_hash::{BodyDigests, BodyHashes};
 use crate::check::Pending;
 use crate::field::{Field, FieldName, Header};
 use crate::key_record::{KeyRecord, KeyRecordError};
@@ -104,8 +104,7 @@ impl Verifier {
                     State::Settled(outcome) => (outcome, None, None),
                     State::Pending(pending, query) => {
                         let (outcome, key) = match answers.get(query.0) {
-                            Some(Some(answer)) => answer
-                                .judge_each(|record| pending.judge(record, &bodies, &mut work)),
+                            Some(Some(answer)) => answer.judge(&pending, &bodies, &mut work),
                             Some(None) | None => (Outcome::NotAnswered, None),
                         };
                         (outcome, Some(pending.hashed(&bodies)), key)
@@ -166,11 +165,13 @@ impl KeyAnswer {
         if records.is_empty() { Self::NoRecord } else { Self::Records(records) }
     }
 
-    /// Tries each record, which §6.1.2 leaves to the verifier, until one passes. Gives the outcome that
-    /// tells most, and the record that it is about.
-    fn judge_each(
+    /// Tries the records, which §6.1.2 leaves to the verifier, until one passes or [`MAX_KEYS_TRIED`]
+    /// did not. Gives the outcome that tells most, and the record that it is about.
+    fn judge(
         &self,
-        mut judge: impl FnMut(&KeyRecord) -> Outcome,
+        pending: &Pending,
+        bodies: &BodyDigests,
+        work: &mut Work,
     ) -> (Outcome, Option<KeyRecord>) {
         let records = match self {
             Self::Records(records) => records,
@@ -178,16 +179,17 @@ impl KeyAnswer {
             Self::ServerFailure => return (Outcome::KeyServerFailure, None),
             Self::Timeout => return (Outcome::KeyTimeout, None),
         };
+        let bound = work.key_operations + MAX_KEYS_TRIED;
         let mut best: Option<(Outcome, Option<&KeyRecord>)> = None;
         for record in records.iter().take(MAX_KEY_RECORDS) {
             let one = match record {
-                Ok(record) => (judge(record), Some(record)),
+                Ok(record) => (pending.judge(record, bodies, work), Some(record)),
                 Err(error) => (Outcome::BadKeyRecord(*error), None),
             };
             if best.as_ref().is_none_or(|(outcome, _)| one.0.rank() < outcome.rank()) {
                 best = Some(one);
             }
-            if one.0.is_pass() {
+            if one.0.is_pass() || work.key_operations == bound {
                 break;
             }
         }
@@ -315,5 +317,10 @@ fn author_domain(header: &Header<'_>) -> Option<DomainName> {
 /// the verifier; mail has one to three, and a message that went through many lists some more.
 pub const MAX_SIGNATURES: usize = 15;
 
-/// How many TXT records of one name are tried.
+/// How many TXT records of one name are read. There should be one (§3.6.2.2); some names also have
+/// records that are about other things.
 pub const MAX_KEY_RECORDS: usize = 8;
+
+/// How many keys of one name are worked with: as many as stand there while somebody replaces a key
+/// under the same selector. An operation with the longest keys takes milliseconds.
+pub const MAX_KEYS_TRIED: usize = 2;
