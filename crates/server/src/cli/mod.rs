@@ -8,6 +8,7 @@ mod keygen;
 mod serve;
 mod sign;
 mod verify;
+mod verify_json;
 
 use std::process::ExitCode;
 

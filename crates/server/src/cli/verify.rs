@@ -1,7 +1,8 @@
 //! `postseal verify`: says for each signature of one message whether it verifies, and why not.
 //!
 //! One line a DKIM-Signature field, from the top: the result, `d=`, `s=`, `a=` and the reason. Keys come
-//! from the DNS, or from a file that stands for it ([`DnsFile`]).
+//! from the DNS, or from a file that stands for it ([`DnsFile`]). The message is read once and never held
+//! as a whole: its header is, and of its body one chunk at a time.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,15 +14,14 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use postseal_dkim::{
-    DomainName, Header, KeyAnswer, KeyQuery, KeyQueryId, LocalFile, Report, SignatureReport,
-    UnixTime, Verifier, VerifyRules,
+    DomainName, FILE_START_LEN, FileStart, HeaderError, KeyAnswer, KeyQuery, KeyQueryId, Report,
+    SignatureReport, UnixTime, Verifier, VerifyRules,
 };
 use postseal_dns::{LookupFailure, Patience, RecursiveClient, TextAnswer};
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::cannot;
-use super::sign::{CANNOT_WRITE, read_message};
+use super::sign::CANNOT_WRITE;
+use super::{cannot, verify_json};
 use crate::clock;
 
 /// Arguments of `postseal verify`.
@@ -62,9 +62,18 @@ fn verify(
         }
         (None, None) => Keys::Resolver(RecursiveClient::of_this_host()?),
     };
-    let message = read_message(input)?;
-    let wire = LocalFile::new(&message).to_wire();
-    let (header, body) = Header::of_message(&wire)?;
+    let mut octets = Vec::new();
+    input.by_ref().take(FILE_START_LEN as u64).read_to_end(&mut octets).context(CANNOT_READ)?;
+    let start = FileStart::new(octets);
+    let mut rest = start.rest();
+    let (header, body) = match start.message() {
+        Ok(message) => message,
+        Err(error) => {
+            // What is wrong with the file depends on its last line too.
+            each_chunk(input, |chunk| rest.to_wire(chunk).map(drop))?;
+            return Err(error.into());
+        }
+    };
 
     let now = args.now.map_or(now, UnixTime);
     let (mut verifier, queries) = Verifier::start(&header, &VerifyRules::default(), now);
@@ -72,12 +81,35 @@ fn verify(
         verifier.answer(id, answer);
     }
     verifier.body(body);
+    each_chunk(input, |chunk| {
+        verifier.body(rest.to_wire(chunk)?);
+        Ok(())
+    })?;
     let report = verifier.finish();
 
-    let text = if args.json { in_json(&report) } else { in_lines(&report) };
-    output.write_all(text.as_bytes()).context(CANNOT_WRITE)?;
+    if args.json {
+        verify_json::write(&report, &header, output).context(CANNOT_WRITE)?;
+    } else {
+        output.write_all(in_lines(&report).as_bytes()).context(CANNOT_WRITE)?;
+    }
     output.flush().context(CANNOT_WRITE)?;
     Ok(report)
+}
+
+/// Reads to the end, and hands out what comes.
+fn each_chunk(
+    input: &mut impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), HeaderError>,
+) -> anyhow::Result<()> {
+    let mut chunk = vec![0; CHUNK_LEN];
+    loop {
+        match input.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(octets) => take(chunk.get(..octets).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context(CANNOT_READ),
+        }
+    }
 }
 
 /// Where key records come from.
@@ -210,31 +242,6 @@ fn in_lines(report: &Report) -> String {
     lines
 }
 
-/// `{"result": "pass" | "none" | …, "signatures": [{"result", "domain", "selector", "algorithm",
-/// "reason"}, …]}`; what cannot be read is null. The result of the message is `pass` if a signature
-/// passes, else that of the first signature.
-fn in_json(report: &Report) -> String {
-    let signatures: Vec<Value> = report
-        .signatures
-        .iter()
-        .map(|signature| {
-            json!({
-                "result": signature.outcome.result().as_str(),
-                "domain": signature.signing_domain.as_ref().map(DomainName::as_str),
-                "selector": signature.selector.as_ref().map(|selector| selector.as_str()),
-                "algorithm": signature.algorithm,
-                "reason": signature.outcome.to_string(),
-            })
-        })
-        .collect();
-    let result = match report.signatures.first() {
-        _ if report.has_pass() => "pass",
-        Some(first) => first.outcome.result().as_str(),
-        None => "none",
-    };
-    format!("{}\n", json!({ "result": result, "signatures": signatures }))
-}
-
 fn server_address(text: &str) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT)))
@@ -246,9 +253,16 @@ fn server_address(text: &str) -> Result<SocketAddr, String> {
 /// RFC 1035 §4.2.
 const DNS_PORT: u16 = 53;
 
+/// How much of a body is read at once: as much as a pipe holds.
+const CHUNK_LEN: usize = 64 * 1024;
+
+/// What failed if the input breaks off.
+const CANNOT_READ: &str = "cannot read the message";
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -335,14 +349,132 @@ Joe.
     }
 
     #[test]
-    fn json_has_the_same_parts() {
+    fn json_has_all_that_is_known() {
         let (text, _) = verified(RECORD, &["--json"], MESSAGE).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["result"], "pass");
-        assert_eq!(value["signatures"][0]["domain"], "football.example.com");
-        assert_eq!(value["signatures"][0]["selector"], "brisbane");
-        assert_eq!(value["signatures"][1]["result"], "permerror");
-        assert_eq!(value["signatures"][1]["domain"], Value::Null);
+        let name = |name: &str| json!({ "name": name, "hashed": 1, "empty": 0 });
+        let twice = |name: &str| json!({ "name": name, "hashed": 1, "empty": 1 });
+        let body_hash = "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=";
+        let want = json!({
+            "result": "pass",
+            "signatures": [{
+                "result": "pass",
+                "domain": "football.example.com",
+                "selector": "brisbane",
+                "algorithm": "ed25519-sha256",
+                "reason": "the signature verifies",
+                "code": "verified",
+                "cause": null,
+                "remarks": [],
+                "field": 0,
+                "key_name": "brisbane._domainkey.football.example.com",
+                "tags": {
+                    "canonicalization": "relaxed/relaxed",
+                    "identity": "@football.example.com",
+                    "body_length": null,
+                    "query_methods": ["dns/txt"],
+                    "signed_at": 1_528_637_909,
+                    "expires_at": null,
+                    "has_copied_fields": false,
+                },
+                "header": {
+                    "octets": CANONICAL_HEADER.len(),
+                    "signed": [
+                        twice("from"), name("to"), twice("subject"), twice("date"), name("message-id"),
+                    ],
+                    "unsigned": [{ "name": "DKIM-Signature", "fields": 1 }],
+                    "lines_without_name": 0,
+                },
+                "body": {
+                    "octets": CANONICAL_BODY.len(),
+                    "octets_covered": CANONICAL_BODY.len(),
+                    "declared_hash": body_hash,
+                    "computed_hash": body_hash,
+                },
+                "key": { "type": "ed25519", "bits": 256, "is_testing": false, "is_strict": false },
+            }, {
+                "result": "permerror",
+                "domain": null,
+                "selector": null,
+                "algorithm": "rsa-sha256",
+                "reason": "the signature is unusable: required tag b= is missing",
+                "code": "malformed-signature",
+                "cause": "missing-tag",
+                "remarks": [],
+                "field": 1,
+                "key_name": null,
+                "tags": null,
+                "header": null,
+                "body": null,
+                "key": null,
+            }],
+        });
+        assert_eq!(value, want, "{text}");
+    }
+
+    /// What RFC 6376 §3.7 hashes of the header of [`MESSAGE`].
+    const CANONICAL_HEADER: &str = "from:Joe SixPack <joe@football.example.com>\r\n\
+        to:Suzie Q <suzie@shopping.example.net>\r\n\
+        subject:Is dinner ready?\r\n\
+        date:Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n\
+        message-id:<20030712040037.46341.5F8J@football.example.com>\r\n\
+        dkim-signature:v=1; a=ed25519-sha256; c=relaxed/relaxed; d=football.example.com; \
+        i=@football.example.com; q=dns/txt; s=brisbane; t=1528637909; h=from : to : subject : \
+        date : message-id : from : subject : date; \
+        bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=; b=";
+
+    /// And of its body (§3.4.4).
+    const CANONICAL_BODY: &str = "Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n";
+
+    #[test]
+    fn json_tells_what_is_missing_and_what_is_left_open() {
+        let first = |dns: &str, more: &[&str], message: &str| {
+            let line = [&["--json"], more].concat();
+            let (text, _) = verified(dns, &line, message).unwrap();
+            let mut value: Value = serde_json::from_str(&text).unwrap();
+            value["signatures"][0].take()
+        };
+        // An expired signature is not hashed, and yet its tags and fields are told.
+        let expired =
+            MESSAGE.replacen("t=1528637909;", "t=1528637909; x=1528637999; z=From:x; l=5;", 1);
+        let value = first(RECORD, &[], &expired);
+        assert_eq!(value["code"], "expired");
+        assert_eq!(value["tags"]["expires_at"], 1_528_637_999);
+        assert_eq!(value["tags"]["body_length"], 5);
+        assert_eq!(value["tags"]["has_copied_fields"], true);
+        assert_eq!(value["header"]["octets"], Value::Null);
+        assert_eq!(value["header"]["signed"][0]["name"], "from");
+        assert_eq!(value["body"]["computed_hash"], Value::Null);
+        assert_eq!(value["key"], Value::Null);
+
+        let value = first(RECORD, &["--now", "1528637910"], &expired);
+        assert_eq!(value["code"], "body-hash-mismatch");
+        assert_eq!(value["body"]["octets"], CANONICAL_BODY.len());
+        assert_eq!(value["body"]["octets_covered"], 5);
+        assert_ne!(value["body"]["computed_hash"], value["body"]["declared_hash"]);
+        assert_eq!(value["key"]["type"], "ed25519");
+
+        let revoked = "brisbane._domainkey.football.example.com\tv=DKIM1; p=";
+        let value = first(revoked, &[], MESSAGE);
+        assert_eq!(value["code"], "bad-key-record");
+        assert_eq!(value["cause"], "revoked");
+        assert_eq!(value["body"]["computed_hash"], value["body"]["declared_hash"]);
+
+        let testing = RECORD.replace("k=ed25519", "k=ed25519; t=y:s");
+        let value = first(&testing, &[], MESSAGE);
+        assert_eq!(value["remarks"], json!(["key-testing"]));
+        assert_eq!(value["key"]["is_testing"], true);
+        assert_eq!(value["key"]["is_strict"], true);
+
+        let value = first(RECORD, &[], &MESSAGE.replacen("\n\n", "\nSubject: other\nX: y\n\n", 1));
+        assert_eq!(value["code"], "signature-mismatch");
+        let unsigned =
+            json!([{ "name": "DKIM-Signature", "fields": 1 }, { "name": "X", "fields": 1 }]);
+        assert_eq!(value["header"]["unsigned"], unsigned);
+        assert_eq!(
+            value["header"]["signed"][2],
+            json!({ "name": "subject", "hashed": 2, "empty": 0 })
+        );
     }
 
     #[test]
