@@ -7,6 +7,8 @@ mod clients;
 mod content;
 #[path = "bad_input/disk.rs"]
 mod disk;
+#[path = "bad_input/gigabyte.rs"]
+mod gigabyte;
 #[path = "bad_input/kill.rs"]
 mod kill;
 #[path = "bad_input/master_key.rs"]
