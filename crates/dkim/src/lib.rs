@@ -60,6 +60,9 @@ mod coverage;
 mod encoding;
 mod field;
 mod fold;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod header_hash;
 mod key_record;
 mod local_file;

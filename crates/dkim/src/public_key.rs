@@ -234,7 +234,7 @@ impl PublicKeyError {
 }
 
 /// Finds modulus and exponent, without their leading zeros.
-fn rsa_numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn rsa_numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (outer, rest) = element(SEQUENCE, der)?;
     if !rest.is_empty() {
         return None;
