@@ -12,5 +12,8 @@
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod milter;
 pub mod smtp;

@@ -39,6 +39,8 @@
 
 mod command;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod macros;
 mod message;
 mod negotiate;
