@@ -22,6 +22,9 @@ mod authoritative;
 mod delegation;
 mod exchange;
 mod finding;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod look;
 mod message;
 mod mx;
