@@ -25,6 +25,9 @@ mod api_key;
 mod author;
 mod control;
 mod decision;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod key;
 mod plan;
