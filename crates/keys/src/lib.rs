@@ -16,6 +16,9 @@
 
 mod cache;
 mod der;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod job;
 mod master_key;
 mod pem;
