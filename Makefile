@@ -1,6 +1,6 @@
 # The main commands. Everything they make lies in target/ and build/.
 
-.PHONY: demo test bench soak peers lint
+.PHONY: demo test bench soak fuzz fuzz-planted peers lint
 
 # Builds Postseal and runs its main job on real messages, end to end.
 demo:
@@ -21,6 +21,15 @@ bench:
 # POSTSEAL_KILL_MESSAGES and POSTSEAL_KILLS set one figure each.
 soak: peers
 	POSTSEAL_SOAK=1 cargo test --locked -p postseal-server --test mutants --test kills --test counts -- --nocapture --test-threads 1
+
+# Fuzzes each parser and session for ten minutes, and says how many executions that were (docs/fuzzing.md). FUZZ_SECONDS and
+# FUZZ_TARGETS set how long and which; a run goes on where the last one ended.
+fuzz:
+	fuzz/run
+
+# Shows that each fuzz target finds a mistake that was made for it, within 30 s.
+fuzz-planted:
+	fuzz/planted
 
 # Only what the tests compare Postseal with: MTA, verifiers, real messages. For running single tests with cargo.
 peers:
