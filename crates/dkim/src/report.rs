@@ -13,7 +13,7 @@ use crate::field::Header;
 use crate::key_record::KeyRecord;
 use crate::name::{DomainName, Selector};
 use crate::outcome::Outcome;
-use crate::signature::Signature;
+use crate::signature::{Identity, Signature};
 
 /// What became of the signatures of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +43,11 @@ pub struct SignatureReport {
     pub selector: Option<Selector>,
     /// `a=`, as it was written, if it can be read.
     pub algorithm: Option<Cow<'static, str>>,
+    /// `i=`, if there is one and it can be read. That of a malformed signature may lie outside
+    /// `d=`.
+    pub identity: Option<Identity>,
+    /// `b=`, decoded, if it can be read.
+    pub signature: Option<Box<[u8]>>,
     /// How it ended.
     pub outcome: Outcome,
     /// What was hashed for it; none if the header settled how it ended.

@@ -345,10 +345,12 @@ pub(crate) struct Labels {
     pub(crate) signing_domain: Option<DomainName>,
     pub(crate) selector: Option<Selector>,
     pub(crate) algorithm: Option<Cow<'static, str>>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) signature: Option<Box<[u8]>>,
 }
 
 impl Labels {
-    /// Reads `d=`, `s=` and `a=` without asking for more than that each stands there once.
+    /// Reads `d=`, `s=`, `a=`, `i=` and `b=` without asking for more than that each stands there once.
     pub(crate) fn read(value: &[u8]) -> Self {
         let tag = |name: &[u8]| {
             let mut values = value.split(|octet| *octet == b';').filter_map(|spec| {
@@ -366,6 +368,8 @@ impl Labels {
                 .filter(|text| !text.is_empty() && text.len() <= MAX_ALGORITHM_LEN)
                 .filter(|text| text.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-'))
                 .map(|text| text.to_owned().into()),
+            identity: tag(b"i").and_then(|text| Identity::parse(text).ok()),
+            signature: tag(b"b").and_then(|text| base64_value(text, "b").ok()).map(Into::into),
         }
     }
 }
@@ -673,11 +677,14 @@ mod tests {
 
     #[test]
     fn labels_are_read_from_broken_signatures() {
-        let labels = Labels::read(b" v=2;\r\n d = Example.com ; s=s1; a=rsa-md5;;; b");
+        let labels =
+            Labels::read(b" v=2;\r\n d = Example.com ; s=s1; a=rsa-md5; i=x@b.c; b=NDU\r\n 2;;; b");
         assert_eq!(labels.signing_domain.unwrap().as_str(), "example.com");
         assert_eq!(labels.selector.unwrap().as_str(), "s1");
         assert_eq!(labels.algorithm.as_deref(), Some("rsa-md5"));
-        assert_eq!(Labels::read(b"d=a b.c; s=; a=x y; a"), Labels::default());
+        assert_eq!(labels.identity.unwrap().to_tag_value(), "x@b.c");
+        assert_eq!(labels.signature.as_deref(), Some(&b"456"[..]));
+        assert_eq!(Labels::read(b"d=a b.c; s=; a=x y; i=a; b=*; a"), Labels::default());
         assert_eq!(Labels::read(b"d=a.b; d=a.b; \xff s=1"), Labels::default());
     }
 

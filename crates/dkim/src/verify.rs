@@ -110,12 +110,14 @@ impl Verifier {
                         (outcome, Some(pending.hashed(&bodies)), key)
                     }
                 };
-                let Labels { signing_domain, selector, algorithm } = labels;
+                let Labels { signing_domain, selector, algorithm, identity, signature } = labels;
                 SignatureReport {
                     field: place,
                     signing_domain,
                     selector,
                     algorithm,
+                    identity,
+                    signature,
                     outcome,
                     hashed,
                     key,
@@ -248,6 +250,8 @@ impl Start<'_, '_> {
             signing_domain: Some(signature.signing_domain().clone()),
             selector: Some(signature.selector().clone()),
             algorithm: Some(signature.algorithm().as_str().into()),
+            identity: signature.identity().cloned(),
+            signature: Some(signature.signature().into()),
         };
         let key_name = signature.key_name().clone();
         let header = self.header;
