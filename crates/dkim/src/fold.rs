@@ -66,6 +66,22 @@ impl FoldedField {
         self.push(token.as_bytes());
     }
 
+    /// Appends a token that may be folded in front of the white space in it, which stays: a quoted
+    /// string (RFC 5322 §3.2.4). No line gets nothing but white space.
+    pub(crate) fn phrase(&mut self, phrase: &str) {
+        let (word, mut rest) = phrase.split_at(word_len(phrase));
+        self.token(word);
+        while !rest.is_empty() {
+            let (word, after) = rest.split_at(word_len(rest));
+            if self.column + word.len() > MAX_COLUMNS {
+                self.text.extend_from_slice(b"\r\n");
+                self.column = 0;
+            }
+            self.push(word.as_bytes());
+            rest = after;
+        }
+    }
+
     /// Appends base64, folded wherever a line is full.
     pub(crate) fn base64(&mut self, text: &str) {
         let mut rest = text.as_bytes();
@@ -92,15 +108,29 @@ impl FoldedField {
         &self.text
     }
 
-    fn fold(&mut self) {
+    /// Begins a line.
+    pub(crate) fn fold(&mut self) {
         self.text.extend_from_slice(b"\r\n ");
         self.column = 1;
     }
 
-    fn push(&mut self, octets: &[u8]) {
+    /// Appends octets as they are.
+    pub(crate) fn push(&mut self, octets: &[u8]) {
         self.text.extend_from_slice(octets);
         self.column += octets.len();
     }
+}
+
+/// Up to the next white space that something else follows at once.
+fn word_len(phrase: &str) -> usize {
+    let is_space = |octet: u8| matches!(octet, b' ' | b'\t');
+    let octets = phrase.as_bytes();
+    (1..octets.len())
+        .find(|at| {
+            let (here, next) = (octets.get(*at), octets.get(at + 1));
+            here.is_some_and(|o| is_space(*o)) && next.is_some_and(|o| !is_space(*o))
+        })
+        .unwrap_or(octets.len())
 }
 
 /// The longest line without its CRLF. RFC 5322 §2.1.1 asks for 78 at most.
@@ -133,5 +163,20 @@ mod tests {
         assert_eq!(lines[5], format!(" {}", "g".repeat(75)));
         assert_eq!(lines[6], " ggggg");
         assert_eq!(lines[7], "");
+    }
+
+    #[test]
+    fn folds_phrases_in_front_of_white_space_and_keeps_it() {
+        let phrase =
+            format!("r=\"{} b  c{}d \t{} \"", "a".repeat(60), " ".repeat(90), "e".repeat(70));
+        let mut field = FoldedField::new("X");
+        field.phrase(&phrase);
+
+        let text = String::from_utf8(field.finish()).unwrap();
+        let unfolded = text.trim_end_matches("\r\n").replace("\r\n", "");
+        assert_eq!(unfolded, format!("X: {phrase}"));
+        let lines: Vec<_> = text.trim_end_matches("\r\n").split("\r\n").collect();
+        assert!(lines.len() > 2, "{lines:?}");
+        assert!(lines.iter().all(|line| !line.trim().is_empty()), "{lines:?}");
     }
 }

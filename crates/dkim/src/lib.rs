@@ -20,6 +20,7 @@
 //! | `outcome`, `coverage`, `report`, `check` | how a signature ends, what it covers, and the way there |
 //! | `fold`, [`sign`] | from a request to a field |
 //! | [`verify`] | from a message to a report |
+//! | [`auth_results`] | from a report to Authentication-Results, and what others write there |
 //! | `local_file` | messages in files with local line ends |
 //! | [`manual`] | known attacks, and what holds against them |
 //!
@@ -53,6 +54,7 @@
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
 mod algorithm;
+pub mod auth_results;
 mod body_hash;
 pub mod canon;
 mod check;
@@ -82,6 +84,7 @@ pub mod verify;
 pub use self::algorithm::{
     Algorithm, BadCanonicalization, Canon, Canonicalization, UnknownAlgorithm,
 };
+pub use self::auth_results::{AuthenticationResults, AuthservId, ResultsField};
 pub use self::coverage::{Coverage, SignedName, UnsignedName};
 pub use self::field::{
     Field, FieldName, FieldNameError, Header, HeaderError, MAX_FIELDS, MAX_HEADER_LEN,

@@ -14,4 +14,5 @@
 //! | Long headers with long `h=` (many look-ups) | a sorted index, and bounds on fields, names and tags | `fields_are_picked_from_the_bottom` |
 //! | A body whose hash depends on how it arrives in chunks | counts are held back, never guesses | `bodies_agree` |
 //! | A bare CR or LF read as a line end by one side only | they are ordinary octets | `cuts_at_field_bounds_only`, `bodies_agree` |
+//! | Octets of a sender that add a result to Authentication-Results (CVE-2020-12272) | written from types, quoted; what has two readings is not read | `a_sender_adds_nothing_to_the_results`, `what_has_two_readings_is_no_result` |
 //! | Replay of a signed message | `x=` is written by the service, and checked | `times_are_compared_with_now` |
