@@ -7,6 +7,10 @@
 //! takes the signature ([`sign`]); verifying hands out the key records it needs and takes the answers
 //! ([`verify`]). The body comes in chunks and is never kept. Any bytes end in an outcome or an error.
 //!
+//! The folder `examples` shows it in use: a message in memory (`sign_message`), a stream
+//! (`sign_stream`), a resolver of one's own (`verify`), key records (`parse_key_record`), keys in a
+//! device (`hsm`).
+//!
 //! Reading order, in which each module knows only those before it:
 //!
 //! | module | what it says |
