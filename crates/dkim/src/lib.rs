@@ -117,3 +117,8 @@ pub use self::verify::{
     KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_KEYS_TRIED, MAX_SIGNATURES, Verifier,
     VerifyRules,
 };
+
+/// The program in the README, which is tested with all other examples in the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
