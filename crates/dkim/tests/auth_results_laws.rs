@@ -11,7 +11,7 @@ use postseal_dkim::auth_results::{
 use postseal_dkim::{
     AuthenticationResults, AuthservId, DomainName, Header, Identity, KeyAnswer, Outcome, Report,
     ResultsField, Selector, Signature, SignatureError, SignatureReport, UnixTime, Verifier,
-    VerifyRules, split_message,
+    VerifyRules, Work, split_message,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -234,6 +234,10 @@ proptest! {
     }
 }
 
+fn report(signatures: Vec<SignatureReport>) -> Report {
+    Report { signatures, work: Work::default() }
+}
+
 fn signature_report(b: &[u8], outcome: Outcome) -> SignatureReport {
     let domain = DomainName::parse("example.com").unwrap();
     SignatureReport {
@@ -244,6 +248,8 @@ fn signature_report(b: &[u8], outcome: Outcome) -> SignatureReport {
         identity: Some(Identity::of_domain(domain)),
         signature: Some(b.into()),
         outcome,
+        hashed: None,
+        key: None,
     }
 }
 
@@ -263,7 +269,7 @@ fn a_report_is_written_as_a_receiver_would() {
         signature_report(&[0; 256], Outcome::BodyHashMismatch),
         unreadable,
     ];
-    let field = ResultsField::of_report(&server(), &Report { signatures });
+    let field = ResultsField::of_report(&server(), &report(signatures));
     assert_eq!(
         str::from_utf8(field.raw()).unwrap(),
         "Authentication-Results: mx.example.org;\r\n \
@@ -274,7 +280,7 @@ fn a_report_is_written_as_a_receiver_would() {
          header.a=rsa-sha256 header.b=AAAAAAAA;\r\n \
          dkim=permerror reason=\"the signature is unusable: v= is not 1\"\r\n"
     );
-    let none = ResultsField::of_report(&server(), &Report { signatures: vec![] });
+    let none = ResultsField::of_report(&server(), &report(vec![]));
     assert_eq!(none.raw(), b"Authentication-Results: mx.example.org;\r\n dkim=none\r\n");
     let nothing = ResultsField::new(&server(), &[]).unwrap();
     assert_eq!(nothing.raw(), b"Authentication-Results: mx.example.org; none\r\n");
@@ -283,7 +289,7 @@ fn a_report_is_written_as_a_receiver_would() {
 #[test]
 fn signatures_of_the_same_key_are_told_apart_by_their_start() {
     let starts = |signatures: Vec<SignatureReport>| {
-        let field = ResultsField::of_report(&server(), &Report { signatures });
+        let field = ResultsField::of_report(&server(), &report(signatures));
         let read = AuthenticationResults::parse(field.value()).unwrap();
         let b = |result: &MethodResult<'_>| result.property("header", "b").unwrap().to_string();
         read.results().iter().map(b).collect::<Vec<_>>()
@@ -323,7 +329,7 @@ fn signatures_that_were_checked_come_first_where_room_is_short() {
             signature_report(&[0xFF; 9], outcome)
         })
         .collect();
-    let field = ResultsField::of_report(&server(), &Report { signatures });
+    let field = ResultsField::of_report(&server(), &report(signatures));
     let read = AuthenticationResults::parse(field.value()).unwrap();
     assert_eq!(read.results().len(), MAX_REPORTED_SIGNATURES);
     assert_eq!(
@@ -333,7 +339,7 @@ fn signatures_that_were_checked_come_first_where_room_is_short() {
 
     let signatures =
         vec![signature_report(&[0xFF; 9], Outcome::NoKey); MAX_REPORTED_SIGNATURES + 1];
-    let field = ResultsField::of_report(&server(), &Report { signatures });
+    let field = ResultsField::of_report(&server(), &report(signatures));
     let read = AuthenticationResults::parse(field.value()).unwrap();
     assert_eq!(read.results().len(), MAX_REPORTED_SIGNATURES);
 }
@@ -356,7 +362,7 @@ fn the_longest_report_keeps_within_the_bounds() {
         })
         .collect();
     let id = AuthservId::new("x".repeat(MAX_TEXT_LEN)).unwrap();
-    let field = ResultsField::of_report(&id, &Report { signatures });
+    let field = ResultsField::of_report(&id, &report(signatures));
     assert!(field.value().len() > MAX_LEN / 2, "{}", field.value().len());
     assert!(field.value().len() <= MAX_LEN, "{}", field.value().len());
     assert_is_one_folded_field(&field);

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::encoding::encode_base64;
 use crate::outcome::{Outcome, Remarks};
+use crate::report::{Report, SignatureReport};
 use crate::signature::Identity;
-use crate::verify::{Report, SignatureReport};
 
 impl ResultsField {
     /// Writes what became of the signatures of a message: one `dkim=` for each, from the top, with
