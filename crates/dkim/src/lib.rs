@@ -21,7 +21,7 @@
 //! | `short_rsa`, `public_key`, `key_record` | the TXT record and the key in it |
 //! | [`canon`] | the form of header and body that is hashed |
 //! | `body_hash`, `selection`, `header_hash` | what is hashed, and which fields |
-//! | `outcome`, `coverage`, `report`, `check` | how a signature ends, what it covers, and the way there |
+//! | `outcome`, `coverage`, `report`, `check`, `key_query` | how a signature ends, what it covers, the way there, and the keys it asks for |
 //! | `fold`, [`sign`] | from a request to a field |
 //! | [`verify`] | from a message to a report |
 //! | [`auth_results`] | from a report to Authentication-Results, and what others write there |
@@ -70,6 +70,7 @@ mod fold;
 #[doc(hidden)]
 pub mod fuzzing;
 mod header_hash;
+mod key_query;
 mod key_record;
 mod local_file;
 pub mod manual;
@@ -94,6 +95,7 @@ pub use self::field::{
     Field, FieldName, FieldNameError, Header, HeaderError, MAX_FIELDS, MAX_HEADER_LEN,
     split_message,
 };
+pub use self::key_query::{KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_KEYS_TRIED};
 pub use self::key_record::{
     IdentityRule, KeyRecord, KeyRecordError, MAX_RECORD_LEN, Mode, Service, key_record_text,
 };
@@ -113,10 +115,7 @@ pub use self::sign::{
 };
 pub use self::signature::{Identity, Signature, SignatureAlgorithm, SignatureError};
 pub use self::time::UnixTime;
-pub use self::verify::{
-    KeyAnswer, KeyQuery, KeyQueryId, MAX_KEY_RECORDS, MAX_KEYS_TRIED, MAX_SIGNATURES, Verifier,
-    VerifyRules,
-};
+pub use self::verify::{MAX_SIGNATURES, Verifier, VerifyRules};
 
 /// The program in the README, which is tested with all other examples in the documentation.
 #[cfg(doctest)]

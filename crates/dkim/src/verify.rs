@@ -14,7 +14,7 @@
 use crate::body_hash::{BodyDigests, BodyHashes};
 use crate::check::Pending;
 use crate::field::{Field, FieldName, Header};
-use crate::key_record::{KeyRecord, KeyRecordError};
+use crate::key_query::{KeyAnswer, KeyLookups, KeyQuery, KeyQueryId};
 use crate::name::DomainName;
 use crate::outcome::Outcome;
 use crate::report::{Report, SignatureReport, Work};
@@ -39,7 +39,7 @@ impl Default for VerifyRules {
 pub struct Verifier {
     candidates: Vec<Candidate>,
     bodies: BodyHashes,
-    answers: Vec<Option<KeyAnswer>>,
+    keys: KeyLookups,
     work: Work,
 }
 
@@ -52,9 +52,9 @@ impl Verifier {
             now,
             index: None,
             bodies: BodyHashes::default(),
+            keys: KeyLookups::default(),
             work: Work::default(),
         };
-        let mut queries: Vec<KeyQuery> = Vec::new();
         let fields: Vec<_> = header
             .fields()
             .enumerate()
@@ -65,7 +65,7 @@ impl Verifier {
             .iter()
             .zip(chosen)
             .map(|((place, field), choice)| match choice {
-                Choice::Check => start.candidate(*place, *field, &mut queries),
+                Choice::Check => start.candidate(*place, *field),
                 Choice::Leave => Candidate {
                     place: *place,
                     labels: Labels::read(field.value()),
@@ -73,11 +73,11 @@ impl Verifier {
                 },
             })
             .collect();
-        let answers = queries.iter().map(|_| None).collect();
-        let Start { index, bodies, mut work, .. } = start;
+        let Start { index, bodies, keys, mut work, .. } = start;
+        let queries = keys.queries();
         work.key_queries = queries.len();
         work.names_compared += index.map_or(0, |index| index.names_compared());
-        (Self { candidates, bodies, answers, work }, queries)
+        (Self { candidates, bodies, keys, work }, queries)
     }
 
     /// Takes the next chunk of the body, of any size.
@@ -87,42 +87,17 @@ impl Verifier {
 
     /// Takes the answer to a key query. A second answer to the same query replaces the first.
     pub fn answer(&mut self, query: KeyQueryId, answer: KeyAnswer) {
-        if let Some(slot) = self.answers.get_mut(query.0) {
-            *slot = Some(answer);
-        }
+        self.keys.answer(query, answer);
     }
 
     /// Ends the body and judges the signatures.
     #[must_use]
     pub fn finish(self) -> Report {
-        let Self { candidates, bodies, answers, mut work } = self;
+        let Self { candidates, bodies, keys, mut work } = self;
         let bodies = bodies.finish();
         let signatures = candidates
             .into_iter()
-            .map(|Candidate { place, labels, state }| {
-                let (outcome, hashed, key) = match state {
-                    State::Settled(outcome) => (outcome, None, None),
-                    State::Pending(pending, query) => {
-                        let (outcome, key) = match answers.get(query.0) {
-                            Some(Some(answer)) => answer.judge(&pending, &bodies, &mut work),
-                            Some(None) | None => (Outcome::NotAnswered, None),
-                        };
-                        (outcome, Some(pending.hashed(&bodies)), key)
-                    }
-                };
-                let Labels { signing_domain, selector, algorithm, identity, signature } = labels;
-                SignatureReport {
-                    field: place,
-                    signing_domain,
-                    selector,
-                    algorithm,
-                    identity,
-                    signature,
-                    outcome,
-                    hashed,
-                    key,
-                }
-            })
+            .map(|candidate| candidate.report(&keys, &bodies, &mut work))
             .collect();
         work.body_octets_read = bodies.octets_read();
         work.body_octets = bodies.octets_hashed();
@@ -130,80 +105,35 @@ impl Verifier {
     }
 }
 
-/// A key record that the verifier needs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct KeyQuery {
-    /// To name it in the answer.
-    pub id: KeyQueryId,
-    /// Whose TXT records are asked for.
-    pub name: DomainName,
-}
-
-/// Names a key query of one verifier.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct KeyQueryId(usize);
-
-/// What the DNS says to a key query.
-#[derive(Clone, Debug)]
-pub enum KeyAnswer {
-    /// The TXT records at the name, read. There should be one (§3.6.2.2).
-    Records(Vec<Result<KeyRecord, KeyRecordError>>),
-    /// The name does not exist or has no TXT record.
-    NoRecord,
-    /// A name server failed (SERVFAIL, REFUSED and the like).
-    ServerFailure,
-    /// No name server answered in time.
-    Timeout,
-}
-
-impl KeyAnswer {
-    /// Reads the texts of TXT records, each with its strings joined. Looks at [`MAX_KEY_RECORDS`].
-    pub fn from_texts<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> Self {
-        let records: Vec<_> = texts
-            .into_iter()
-            .take(MAX_KEY_RECORDS)
-            .map(|text| KeyRecord::parse(text.as_ref()))
-            .collect();
-        if records.is_empty() { Self::NoRecord } else { Self::Records(records) }
-    }
-
-    /// Tries the records, which §6.1.2 leaves to the verifier, until one passes or [`MAX_KEYS_TRIED`]
-    /// did not. Gives the outcome that tells most, and the record that it is about.
-    fn judge(
-        &self,
-        pending: &Pending,
-        bodies: &BodyDigests,
-        work: &mut Work,
-    ) -> (Outcome, Option<KeyRecord>) {
-        let records = match self {
-            Self::Records(records) => records,
-            Self::NoRecord => return (Outcome::NoKey, None),
-            Self::ServerFailure => return (Outcome::KeyServerFailure, None),
-            Self::Timeout => return (Outcome::KeyTimeout, None),
-        };
-        let bound = work.key_operations + MAX_KEYS_TRIED;
-        let mut best: Option<(Outcome, Option<&KeyRecord>)> = None;
-        for record in records.iter().take(MAX_KEY_RECORDS) {
-            let one = match record {
-                Ok(record) => (pending.judge(record, bodies, work), Some(record)),
-                Err(error) => (Outcome::BadKeyRecord(*error), None),
-            };
-            if best.as_ref().is_none_or(|(outcome, _)| one.0.rank() < outcome.rank()) {
-                best = Some(one);
-            }
-            if one.0.is_pass() || work.key_operations == bound {
-                break;
-            }
-        }
-        let (outcome, record) = best.unwrap_or((Outcome::NoKey, None));
-        (outcome, record.cloned())
-    }
-}
-
 struct Candidate {
     place: usize,
     labels: Labels,
     state: State,
+}
+
+impl Candidate {
+    fn report(self, keys: &KeyLookups, bodies: &BodyDigests, work: &mut Work) -> SignatureReport {
+        let Self { place, labels, state } = self;
+        let (outcome, hashed, key) = match state {
+            State::Settled(outcome) => (outcome, None, None),
+            State::Pending(pending, query) => {
+                let (outcome, key) = keys.judge(query, &pending, bodies, work);
+                (outcome, Some(pending.hashed(bodies)), key)
+            }
+        };
+        let Labels { signing_domain, selector, algorithm, identity, signature } = labels;
+        SignatureReport {
+            field: place,
+            signing_domain,
+            selector,
+            algorithm,
+            identity,
+            signature,
+            outcome,
+            hashed,
+            key,
+        }
+    }
 }
 
 enum State {
@@ -224,16 +154,12 @@ struct Start<'s, 'a> {
     /// Made when the first signature needs it.
     index: Option<FieldIndex<'s, 'a>>,
     bodies: BodyHashes,
+    keys: KeyLookups,
     work: Work,
 }
 
 impl Start<'_, '_> {
-    fn candidate(
-        &mut self,
-        place: usize,
-        field: Field<'_>,
-        queries: &mut Vec<KeyQuery>,
-    ) -> Candidate {
+    fn candidate(&mut self, place: usize, field: Field<'_>) -> Candidate {
         self.work.signatures_read += 1;
         let signature = match Signature::parse(field.value()) {
             Ok(signature) => signature,
@@ -259,22 +185,10 @@ impl Start<'_, '_> {
         let pending =
             Pending::new(field, signature, index, &mut self.bodies, self.now, &mut self.work);
         let state = match pending {
-            Ok(pending) => State::Pending(Box::new(pending), query(queries, key_name)),
+            Ok(pending) => State::Pending(Box::new(pending), self.keys.ask(&key_name)),
             Err(outcome) => State::Settled(outcome),
         };
         Candidate { place, labels, state }
-    }
-}
-
-/// The query for that name, an old one or a new one.
-fn query(queries: &mut Vec<KeyQuery>, name: DomainName) -> KeyQueryId {
-    match queries.iter().find(|query| query.name == name) {
-        Some(query) => query.id,
-        None => {
-            let id = KeyQueryId(queries.len());
-            queries.push(KeyQuery { id, name });
-            id
-        }
     }
 }
 
@@ -320,11 +234,3 @@ fn author_domain(header: &Header<'_>) -> Option<DomainName> {
 /// How many signatures of a message are checked unless the caller says otherwise. §6.1 leaves it to
 /// the verifier; mail has one to three, and a message that went through many lists some more.
 pub const MAX_SIGNATURES: usize = 15;
-
-/// How many TXT records of one name are read. There should be one (§3.6.2.2); some names also have
-/// records that are about other things.
-pub const MAX_KEY_RECORDS: usize = 8;
-
-/// How many keys of one name are worked with: as many as stand there while somebody replaces a key
-/// under the same selector. An operation with the longest keys takes milliseconds.
-pub const MAX_KEYS_TRIED: usize = 2;

@@ -10,6 +10,7 @@ use crate::algorithm::{Algorithm, Canon, Canonicalization};
 use crate::body_hash::{BodyHashes, Hash};
 use crate::canon::{CanonicalBody, write_field, write_signature_field};
 use crate::field::{Field, FieldName, Header};
+use crate::key_query::{KeyAnswer, MAX_KEY_RECORDS};
 use crate::key_record::{KeyRecord, KeyRecordError, key_record_text};
 use crate::name::{DomainName, Selector};
 use crate::outcome::Outcome;
@@ -19,7 +20,7 @@ use crate::sign::{MessageSigning, SignError, SignRequest};
 use crate::signature::{Identity, Signature};
 use crate::tag_list::TagList;
 use crate::time::UnixTime;
-use crate::verify::{KeyAnswer, MAX_KEY_RECORDS, MAX_SIGNATURES, Verifier, VerifyRules};
+use crate::verify::{MAX_SIGNATURES, Verifier, VerifyRules};
 
 /// Both canonical bodies, and their hashes up to a length, are what a slow reading of the whole gives,
 /// however the body is cut; and a canonical body is its own canonical form.
