@@ -56,6 +56,11 @@ impl BodyHashes {
         BodyHashId { lane, hasher }
     }
 
+    /// How many different hashes were asked for.
+    pub(crate) fn count(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.output.hashers.len()).sum()
+    }
+
     /// Takes the next chunk of the body.
     pub(crate) fn update(&mut self, chunk: &[u8]) {
         self.octets += chunk.len() as u64;

@@ -1,7 +1,7 @@
 //! One signature on its way through a message: what the header says at first, and what the body and
 //! the key say in the end (§6.1).
 //!
-//! Both sides use it: the verifier for every signature, and the signer to see whether a message has a
+//! All sides use it: the verifiers for every signature, and the signer to see whether a message has a
 //! valid signature of its own already, in the same pass over the body.
 //!
 //! ```text
@@ -24,20 +24,29 @@ use crate::outcome::{Outcome, Remarks};
 use crate::public_key::MIN_RSA_BITS;
 use crate::report::{BodyHash, Hashed, Work};
 use crate::selection::FieldIndex;
-use crate::signature::{Signature, SignatureAlgorithm};
+use crate::signature::{Signature, SignatureAlgorithm, Signer};
 use crate::time::UnixTime;
 
 /// A signature whose header part is done.
 pub(crate) struct Pending {
     algorithm: SignatureAlgorithm,
     signature: Vec<u8>,
-    body_hash: Vec<u8>,
-    body_length: Option<u64>,
-    body: BodyHashId,
     header_digest: Digest,
     header_octets: u64,
+    /// What is signed of the body; nothing by an ARC-Seal (RFC 8617 §4.1.3).
+    body: Option<SignedBody>,
     has_exact_identity: bool,
     is_from_future: bool,
+}
+
+/// The body as a signature has it.
+struct SignedBody {
+    /// The value of `bh=`, decoded.
+    hash: Vec<u8>,
+    /// `l=`
+    length: Option<u64>,
+    /// The hash of the body that passes by.
+    id: BodyHashId,
 }
 
 impl Pending {
@@ -56,39 +65,54 @@ impl Pending {
         let hash = Hash::of(signature.algorithm());
         let canonicalization = signature.canonicalization();
         let names = signature.signed_fields().iter().copied();
-        let (head, tail) = signature.around_signature();
         let header = HeaderHash::of_fields(canonicalization.header, hash, names, index);
         work.names_compared += header.names_compared();
-        let (header_digest, header_octets) = header.finish(field.raw_name(), head, tail);
-        work.header_octets += header_octets;
+        work.header_octets += header.octets();
         let has_exact_identity = signature
             .identity()
             .is_none_or(|identity| identity.domain() == signature.signing_domain());
-        let (algorithm, body_length) = (signature.algorithm(), signature.body_length());
-        let is_from_future = signature.signed_at().is_some_and(|signed_at| signed_at > now);
-        let (signature, body_hash) = signature.into_hashes();
+        let length = signature.body_length();
+        let id = bodies.request(canonicalization.body, hash, length);
+        let (signer, body_hash) = signature.into_parts();
         Ok(Self {
-            algorithm,
-            signature,
-            body_hash,
-            body_length,
-            body: bodies.request(canonicalization.body, hash, body_length),
-            header_digest,
-            header_octets,
+            body: Some(SignedBody { hash: body_hash, length, id }),
             has_exact_identity,
-            is_from_future,
+            ..Self::of_header(field, signer, header, now, work)
         })
     }
 
-    /// What was hashed.
-    pub(crate) fn hashed(&self, bodies: &BodyDigests) -> Hashed {
-        let body = bodies.get(self.body);
-        Hashed {
+    /// A signature over nothing but `header` and its own field, which `signer` was parsed from.
+    pub(crate) fn of_header(
+        field: Field<'_>,
+        signer: Signer<'_>,
+        header: HeaderHash,
+        now: UnixTime,
+        work: &mut Work,
+    ) -> Self {
+        let before = header.octets();
+        let (header_digest, header_octets) =
+            header.finish(field.raw_name(), signer.head, signer.tail);
+        work.header_octets += header_octets - before;
+        Self {
+            algorithm: signer.algorithm,
+            signature: signer.signature,
+            header_digest,
+            header_octets,
+            body: None,
+            has_exact_identity: true,
+            is_from_future: signer.signed_at.is_some_and(|signed_at| signed_at > now),
+        }
+    }
+
+    /// What was hashed; none for a signature over nothing of the body.
+    pub(crate) fn hashed(&self, bodies: &BodyDigests) -> Option<Hashed> {
+        let body = bodies.get(self.body.as_ref()?.id);
+        Some(Hashed {
             header_octets: self.header_octets,
             body_octets: body.canonical_len,
             body_octets_covered: body.hashed_len,
             body_hash: BodyHash::new(body.digest.as_ref()),
-        }
+        })
     }
 
     /// Judges the signature by a key record and the body (§6.1.2, §6.1.3).
@@ -112,9 +136,11 @@ impl Pending {
             return Outcome::IdentityNotExact;
         }
 
-        let body = bodies.get(self.body);
-        let beyond_body = self.body_length.is_some_and(|length| length > body.canonical_len);
-        if body.digest.as_ref() != self.body_hash {
+        let body = self.body.as_ref().map(|body| (body, bodies.get(body.id)));
+        let beyond_body = body.as_ref().is_some_and(|(signed, found)| {
+            signed.length.is_some_and(|length| length > found.canonical_len)
+        });
+        if body.as_ref().is_some_and(|(signed, found)| found.digest.as_ref() != signed.hash) {
             return if beyond_body { Outcome::BodyCut } else { Outcome::BodyHashMismatch };
         }
         work.key_operations += 1;
@@ -131,9 +157,8 @@ impl Pending {
             return Outcome::ShortKey { bits };
         }
         Outcome::Verified(Remarks {
-            uncovered: self
-                .body_length
-                .map(|length| body.canonical_len - length)
+            uncovered: body
+                .and_then(|(signed, found)| Some(found.canonical_len - signed.length?))
                 .filter(|octets| *octets > 0),
             is_testing: record.mode() == Mode::Testing,
             is_from_future: self.is_from_future,

@@ -28,6 +28,15 @@ impl FieldName {
     /// `DKIM-Signature`.
     pub const DKIM_SIGNATURE: Self = Self::literal("DKIM-Signature");
 
+    /// `ARC-Authentication-Results` (RFC 8617 §4.1.1).
+    pub const ARC_AUTHENTICATION_RESULTS: Self = Self::literal("ARC-Authentication-Results");
+
+    /// `ARC-Message-Signature` (RFC 8617 §4.1.2).
+    pub const ARC_MESSAGE_SIGNATURE: Self = Self::literal("ARC-Message-Signature");
+
+    /// `ARC-Seal` (RFC 8617 §4.1.3).
+    pub const ARC_SEAL: Self = Self::literal("ARC-Seal");
+
     /// Parses a field name: one or more printable ASCII characters other than the colon.
     pub fn parse(text: &str) -> Result<Self, FieldNameError> {
         if is_field_name(text.as_bytes()) {

@@ -5,9 +5,11 @@ use aws_lc_rs::digest::{self, Context, Digest};
 use crate::algorithm::Canon;
 use crate::body_hash::Hash;
 use crate::canon::{write_field, write_signature_field};
+use crate::field::Field;
 use crate::selection::FieldIndex;
 
 /// A hash of header fields that lacks the signature's own field.
+#[derive(Clone)]
 pub(crate) struct HeaderHash {
     canon: Canon,
     hash: Hash,
@@ -21,6 +23,18 @@ pub(crate) struct HeaderHash {
 }
 
 impl HeaderHash {
+    /// A hash of no fields yet.
+    pub(crate) fn new(canon: Canon, hash: Hash) -> Self {
+        Self {
+            canon,
+            hash,
+            context: None,
+            buffer: Vec::with_capacity(TYPICAL_LEN),
+            octets: 0,
+            names_compared: 0,
+        }
+    }
+
     /// Hashes the fields that `names` pick from the header, from the bottom.
     pub(crate) fn of_fields<'n>(
         canon: Canon,
@@ -28,22 +42,12 @@ impl HeaderHash {
         names: impl Iterator<Item = &'n str>,
         index: &FieldIndex<'_, '_>,
     ) -> Self {
-        let mut this = Self {
-            canon,
-            hash,
-            context: None,
-            buffer: Vec::with_capacity(TYPICAL_LEN),
-            octets: 0,
-            names_compared: 0,
-        };
+        let mut this = Self::new(canon, hash);
         let mut picker = index.picker();
         for name in names {
             // A name for which no field is left contributes nothing (§5.4.2).
             let Some(field) = picker.pick(name.as_bytes()) else { continue };
-            write_field(canon, field, &mut this.buffer);
-            if this.buffer.len() >= FLUSH_LEN {
-                this.flush();
-            }
+            this.push(field);
         }
         this.names_compared = picker.names_compared();
         this
@@ -52,6 +56,25 @@ impl HeaderHash {
     /// How many field names were compared to pick the fields.
     pub(crate) fn names_compared(&self) -> u64 {
         self.names_compared
+    }
+
+    /// How many octets it is about so far.
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets + self.buffer.len() as u64
+    }
+
+    /// Hashes one field more.
+    pub(crate) fn push(&mut self, field: Field<'_>) {
+        write_field(self.canon, field, &mut self.buffer);
+        if self.buffer.len() >= FLUSH_LEN {
+            self.flush();
+        }
+    }
+
+    /// A copy from which two hashes can go on.
+    pub(crate) fn fork(&mut self) -> Self {
+        self.flush();
+        self.clone()
     }
 
     /// Gives to the hash what is still kept for it, so that waiting for the body costs little memory.
@@ -65,7 +88,7 @@ impl HeaderHash {
     /// between which the value of `b=` was cut out. Gives the digest, and the octets that it is about.
     pub(crate) fn finish(mut self, name: &[u8], head: &[u8], tail: &[u8]) -> (Digest, u64) {
         write_signature_field(self.canon, name, head, tail, &mut self.buffer);
-        let octets = self.octets + self.buffer.len() as u64;
+        let octets = self.octets();
         let digest = match self.context {
             None => digest::digest(self.hash.function(), &self.buffer),
             Some(mut context) => {

@@ -101,6 +101,11 @@ impl KeyLookups {
         }
     }
 
+    /// How many queries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.queries.len()
+    }
+
     /// All queries, in the order in which they came up.
     pub(crate) fn queries(&self) -> Vec<KeyQuery> {
         self.queries.clone()

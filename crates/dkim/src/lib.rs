@@ -25,6 +25,7 @@
 //! | `fold`, [`sign`] | from a request to a field |
 //! | [`verify`] | from a message to a report |
 //! | [`auth_results`] | from a report to Authentication-Results, and what others write there |
+//! | [`arc`] | the chain of those who handled a message (RFC 8617) |
 //! | `local_file` | messages in files with local line ends |
 //! | [`manual`] | known attacks, and what holds against them |
 //!
@@ -58,6 +59,7 @@
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
 mod algorithm;
+pub mod arc;
 pub mod auth_results;
 mod body_hash;
 pub mod canon;

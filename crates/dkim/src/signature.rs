@@ -25,54 +25,48 @@ use crate::time::UnixTime;
 /// A DKIM-Signature that keeps the rules of §3.5, whether or not it verifies.
 #[derive(Clone, Debug)]
 pub struct Signature<'a> {
-    algorithm: SignatureAlgorithm,
-    signature: Vec<u8>,
+    signer: Signer<'a>,
     body_hash: Vec<u8>,
     canonicalization: Canonicalization,
-    signing_domain: DomainName,
-    selector: Selector,
-    key_name: DomainName,
     signed_fields: Vec<&'a str>,
     identity: Option<Identity>,
     body_length: Option<u64>,
-    signed_at: Option<UnixTime>,
     expires_at: Option<UnixTime>,
     query_methods: Option<&'a str>,
     copied_fields: Option<&'a str>,
-    head: &'a [u8],
-    tail: &'a [u8],
 }
 
 impl<'a> Signature<'a> {
     /// Parses the value of a DKIM-Signature field, as it stands after the colon.
     pub fn parse(value: &'a [u8]) -> Result<Self, SignatureError> {
-        let tags = TagList::parse(value).map_err(SignatureError::TagList)?;
-        let mut texts = Texts::default();
-        for tag in tags.iter() {
-            texts.take(tag);
-        }
-        let required = |text: Option<&'a str>, name| text.ok_or(SignatureError::MissingTag(name));
-        if required(texts.v, "v")? != "1" {
+        Self::parse_as(SignatureKind::Dkim, value)
+    }
+
+    /// Parses the value of a field of that kind.
+    pub(crate) fn parse_as(kind: SignatureKind, value: &'a [u8]) -> Result<Self, SignatureError> {
+        let texts = Texts::parse(value)?;
+        if kind == SignatureKind::Dkim && required(texts.v, "v")? != "1" {
             return Err(SignatureError::BadVersion);
         }
 
-        let algorithm = SignatureAlgorithm::parse(required(texts.a, "a")?)?;
-        let signature = base64_value(required(texts.b, "b")?, "b")?;
+        let signer = Signer::of(value, &texts)?;
         let body_hash = base64_value(required(texts.bh, "bh")?, "bh")?;
-        let signing_domain = signing_domain(required(texts.d, "d")?)?;
-        let selector =
-            Selector::parse(required(texts.s, "s")?).map_err(SignatureError::BadSelector)?;
-        let key_name =
-            key_record_name(&selector, &signing_domain).map_err(SignatureError::BadSelector)?;
         let signed_fields = signed_fields(required(texts.h, "h")?)?;
+        let is_seal = |name: &&str| FieldName::ARC_SEAL.matches(name.as_bytes());
+        if kind == SignatureKind::ArcMessage && signed_fields.iter().any(is_seal) {
+            return Err(SignatureError::SealInFieldList);
+        }
 
         let canonicalization = match texts.c {
             Some(text) => text.parse().map_err(|_| SignatureError::BadCanonicalization)?,
             None => Canonicalization::SIMPLE,
         };
-        let identity = texts.i.map(Identity::parse).transpose()?;
+        let identity = match kind {
+            SignatureKind::Dkim => texts.i.map(Identity::parse).transpose()?,
+            SignatureKind::ArcMessage => None,
+        };
         if let Some(identity) = &identity
-            && !identity.domain.is_same_or_subdomain_of(&signing_domain)
+            && !identity.domain.is_same_or_subdomain_of(&signer.signing_domain)
         {
             return Err(SignatureError::IdentityOutsideDomain);
         }
@@ -80,45 +74,36 @@ impl<'a> Signature<'a> {
         if texts.q.is_some_and(|methods| !knows_query_method(methods)) {
             return Err(SignatureError::UnknownQueryMethod);
         }
-        let signed_at = texts.t.map(|text| time(text, "t")).transpose()?;
         let expires_at = texts.x.map(|text| time(text, "x")).transpose()?;
-        if let (Some(signed_at), Some(expires_at)) = (signed_at, expires_at)
+        if let (Some(signed_at), Some(expires_at)) = (signer.signed_at, expires_at)
             && expires_at <= signed_at
         {
             return Err(SignatureError::ExpiresBeforeSigned);
         }
 
-        let span = texts.span_of_b;
         Ok(Self {
-            algorithm,
-            signature,
+            signer,
             body_hash,
             canonicalization,
-            signing_domain,
-            selector,
-            key_name,
             signed_fields,
             identity,
             body_length,
-            signed_at,
             expires_at,
             query_methods: texts.q,
             copied_fields: texts.z,
-            head: value.get(..span.start).unwrap_or_default(),
-            tail: value.get(span.end..).unwrap_or_default(),
         })
     }
 
     /// The algorithm, `a=`.
     #[must_use]
     pub fn algorithm(&self) -> SignatureAlgorithm {
-        self.algorithm
+        self.signer.algorithm
     }
 
     /// The signature itself, `b=`, decoded.
     #[must_use]
     pub fn signature(&self) -> &[u8] {
-        &self.signature
+        &self.signer.signature
     }
 
     /// The hash of the canonical body, `bh=`, decoded.
@@ -136,19 +121,19 @@ impl<'a> Signature<'a> {
     /// The SDID, `d=`.
     #[must_use]
     pub fn signing_domain(&self) -> &DomainName {
-        &self.signing_domain
+        &self.signer.signing_domain
     }
 
     /// The selector, `s=`.
     #[must_use]
     pub fn selector(&self) -> &Selector {
-        &self.selector
+        &self.signer.selector
     }
 
     /// The owner name of the key record.
     #[must_use]
     pub fn key_name(&self) -> &DomainName {
-        &self.key_name
+        &self.signer.key_name
     }
 
     /// The names in `h=`, in their order, as they were written.
@@ -173,7 +158,7 @@ impl<'a> Signature<'a> {
     /// When it was signed, `t=`.
     #[must_use]
     pub fn signed_at(&self) -> Option<UnixTime> {
-        self.signed_at
+        self.signer.signed_at
     }
 
     /// When it expires, `x=`.
@@ -194,14 +179,92 @@ impl<'a> Signature<'a> {
         self.copied_fields
     }
 
-    /// The value of the field up to the value of `b=`, and from its end on (§3.7).
-    pub(crate) fn around_signature(&self) -> (&'a [u8], &'a [u8]) {
-        (self.head, self.tail)
+    /// What a report says of it.
+    pub(crate) fn labels(&self) -> Labels {
+        Labels { identity: self.identity.clone(), ..self.signer.labels() }
     }
 
-    /// The values of `b=` and `bh=`, decoded.
-    pub(crate) fn into_hashes(self) -> (Vec<u8>, Vec<u8>) {
-        (self.signature, self.body_hash)
+    /// The value of the field up to the value of `b=`, and from its end on (§3.7).
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn around_signature(&self) -> (&'a [u8], &'a [u8]) {
+        (self.signer.head, self.signer.tail)
+    }
+
+    /// The part that an ARC-Seal has too, and the value of `bh=`.
+    pub(crate) fn into_parts(self) -> (Signer<'a>, Vec<u8>) {
+        (self.signer, self.body_hash)
+    }
+}
+
+/// Which field a signature stands in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SignatureKind {
+    /// DKIM-Signature.
+    Dkim,
+    /// ARC-Message-Signature, where `v=` counts for nothing, `i=` is the instance, and `h=` must not
+    /// have ARC-Seal (RFC 8617 §4.1.2).
+    ArcMessage,
+}
+
+/// What every signature field says, an ARC-Seal too: the signature, how it was made, and whose key it
+/// needs (§3.5; RFC 8617 §4.1.3).
+#[derive(Clone, Debug)]
+pub(crate) struct Signer<'a> {
+    pub(crate) algorithm: SignatureAlgorithm,
+    /// `b=`, decoded.
+    pub(crate) signature: Vec<u8>,
+    pub(crate) signing_domain: DomainName,
+    pub(crate) selector: Selector,
+    pub(crate) key_name: DomainName,
+    pub(crate) signed_at: Option<UnixTime>,
+    /// The value of the field up to the value of `b=` (§3.7).
+    pub(crate) head: &'a [u8],
+    /// The value of the field from the end of the value of `b=` on.
+    pub(crate) tail: &'a [u8],
+}
+
+impl<'a> Signer<'a> {
+    /// Parses the value of an ARC-Seal. What it says of the chain in `cv=` is not looked at here.
+    pub(crate) fn of_seal(value: &'a [u8]) -> Result<Self, SignatureError> {
+        let texts = Texts::parse(value)?;
+        // RFC 8617 §4.1.3: the fields that a seal covers are given, and `h=` ends the chain.
+        if texts.h.is_some() {
+            return Err(SignatureError::FieldListInSeal);
+        }
+        Self::of(value, &texts)
+    }
+
+    fn of(value: &'a [u8], texts: &Texts<'a>) -> Result<Self, SignatureError> {
+        let algorithm = SignatureAlgorithm::parse(required(texts.a, "a")?)?;
+        let signature = base64_value(required(texts.b, "b")?, "b")?;
+        let signing_domain = signing_domain(required(texts.d, "d")?)?;
+        let selector =
+            Selector::parse(required(texts.s, "s")?).map_err(SignatureError::BadSelector)?;
+        let key_name =
+            key_record_name(&selector, &signing_domain).map_err(SignatureError::BadSelector)?;
+        let signed_at = texts.t.map(|text| time(text, "t")).transpose()?;
+        let span = texts.span_of_b.clone();
+        Ok(Self {
+            algorithm,
+            signature,
+            signing_domain,
+            selector,
+            key_name,
+            signed_at,
+            head: value.get(..span.start).unwrap_or_default(),
+            tail: value.get(span.end..).unwrap_or_default(),
+        })
+    }
+
+    /// What a report says of it.
+    pub(crate) fn labels(&self) -> Labels {
+        Labels {
+            signing_domain: Some(self.signing_domain.clone()),
+            selector: Some(self.selector.clone()),
+            algorithm: Some(self.algorithm.as_str().into()),
+            identity: None,
+            signature: Some(self.signature.as_slice().into()),
+        }
     }
 }
 
@@ -226,6 +289,15 @@ struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
+    fn parse(value: &'a [u8]) -> Result<Self, SignatureError> {
+        let tags = TagList::parse(value).map_err(SignatureError::TagList)?;
+        let mut this = Self::default();
+        for tag in tags.iter() {
+            this.take(tag);
+        }
+        Ok(this)
+    }
+
     fn take(&mut self, tag: &Tag<'a>) {
         let text = match tag.name {
             "v" => &mut self.v,
@@ -415,6 +487,12 @@ pub enum SignatureError {
     /// `From` is not signed (§5.4).
     #[error("From is not in h=")]
     FromNotSigned,
+    /// An ARC-Message-Signature signs a seal (RFC 8617 §4.1.2).
+    #[error("ARC-Seal is in h=")]
+    SealInFieldList,
+    /// An ARC-Seal has `h=` (RFC 8617 §4.1.3).
+    #[error("an ARC-Seal must not have h=")]
+    FieldListInSeal,
     /// `i=` has no domain, or cannot be decoded.
     #[error("i= is not an identity")]
     BadIdentity,
@@ -452,6 +530,8 @@ impl SignatureError {
             Self::BadFieldList => "bad-field-list",
             Self::TooManyFields => "too-many-names",
             Self::FromNotSigned => "from-not-signed",
+            Self::SealInFieldList => "seal-in-field-list",
+            Self::FieldListInSeal => "field-list-in-seal",
             Self::BadIdentity => "bad-identity",
             Self::IdentityOutsideDomain => "identity-outside-domain",
             Self::BadBodyLength => "bad-body-length",
@@ -460,6 +540,10 @@ impl SignatureError {
             Self::ExpiresBeforeSigned => "expires-before-signed",
         }
     }
+}
+
+fn required<'a>(text: Option<&'a str>, tag: &'static str) -> Result<&'a str, SignatureError> {
+    text.ok_or(SignatureError::MissingTag(tag))
 }
 
 fn base64_value(text: &str, tag: &'static str) -> Result<Vec<u8>, SignatureError> {
@@ -582,7 +666,7 @@ mod tests {
         assert_eq!(signature.copied_fields(), Some("From:a|To:b"));
         assert_eq!(signature.body_hash(), b"123");
         assert_eq!(signature.signature(), b"456");
-        let (head, tail) = signature.around_signature();
+        let Signer { head, tail, .. } = signature.signer;
         assert!(head.ends_with(b"\tbh=MT\r\n\t Iz ; b="), "{}", head.escape_ascii());
         assert_eq!(tail, b"; r=y");
     }

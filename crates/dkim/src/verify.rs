@@ -19,7 +19,7 @@ use crate::name::DomainName;
 use crate::outcome::Outcome;
 use crate::report::{Report, SignatureReport, Work};
 use crate::selection::FieldIndex;
-use crate::signature::{Labels, Signature};
+use crate::signature::{Labels, Signature, SignatureKind};
 use crate::time::UnixTime;
 
 /// How a verifier works.
@@ -47,14 +47,7 @@ impl Verifier {
     /// Reads the signatures in a header. Gives the key records that are needed, each name once.
     #[must_use]
     pub fn start(header: &Header<'_>, rules: &VerifyRules, now: UnixTime) -> (Self, Vec<KeyQuery>) {
-        let mut start = Start {
-            header,
-            now,
-            index: None,
-            bodies: BodyHashes::default(),
-            keys: KeyLookups::default(),
-            work: Work::default(),
-        };
+        let mut start = Start::new(header, now);
         let fields: Vec<_> = header
             .fields()
             .enumerate()
@@ -65,7 +58,7 @@ impl Verifier {
             .iter()
             .zip(chosen)
             .map(|((place, field), choice)| match choice {
-                Choice::Check => start.candidate(*place, *field),
+                Choice::Check => start.candidate(SignatureKind::Dkim, *place, *field),
                 Choice::Leave => Candidate {
                     place: *place,
                     labels: Labels::read(field.value()),
@@ -73,10 +66,8 @@ impl Verifier {
                 },
             })
             .collect();
-        let Start { index, bodies, keys, mut work, .. } = start;
+        let (bodies, keys, work) = start.into_parts();
         let queries = keys.queries();
-        work.key_queries = queries.len();
-        work.names_compared += index.map_or(0, |index| index.names_compared());
         (Self { candidates, bodies, keys, work }, queries)
     }
 
@@ -105,20 +96,27 @@ impl Verifier {
     }
 }
 
-struct Candidate {
-    place: usize,
-    labels: Labels,
-    state: State,
+/// A signature field on its way to a report.
+pub(crate) struct Candidate {
+    /// Its place among [`Header::fields`].
+    pub(crate) place: usize,
+    pub(crate) labels: Labels,
+    pub(crate) state: State,
 }
 
 impl Candidate {
-    fn report(self, keys: &KeyLookups, bodies: &BodyDigests, work: &mut Work) -> SignatureReport {
+    pub(crate) fn report(
+        self,
+        keys: &KeyLookups,
+        bodies: &BodyDigests,
+        work: &mut Work,
+    ) -> SignatureReport {
         let Self { place, labels, state } = self;
         let (outcome, hashed, key) = match state {
             State::Settled(outcome) => (outcome, None, None),
             State::Pending(pending, query) => {
                 let (outcome, key) = keys.judge(query, &pending, bodies, work);
-                (outcome, Some(pending.hashed(bodies)), key)
+                (outcome, pending.hashed(bodies), key)
             }
         };
         let Labels { signing_domain, selector, algorithm, identity, signature } = labels;
@@ -136,8 +134,11 @@ impl Candidate {
     }
 }
 
-enum State {
+/// How far a signature has come.
+pub(crate) enum State {
+    /// Nothing more is needed to say how it ends.
     Settled(Outcome),
+    /// It waits for the body and the key.
     Pending(Box<Pending>, KeyQueryId),
 }
 
@@ -148,20 +149,45 @@ enum Choice {
 }
 
 /// What the reading of all signatures shares.
-struct Start<'s, 'a> {
+pub(crate) struct Start<'s, 'a> {
     header: &'s Header<'a>,
     now: UnixTime,
     /// Made when the first signature needs it.
     index: Option<FieldIndex<'s, 'a>>,
-    bodies: BodyHashes,
-    keys: KeyLookups,
-    work: Work,
+    pub(crate) bodies: BodyHashes,
+    pub(crate) keys: KeyLookups,
+    pub(crate) work: Work,
 }
 
-impl Start<'_, '_> {
-    fn candidate(&mut self, place: usize, field: Field<'_>) -> Candidate {
+impl<'s, 'a> Start<'s, 'a> {
+    pub(crate) fn new(header: &'s Header<'a>, now: UnixTime) -> Self {
+        Self {
+            header,
+            now,
+            index: None,
+            bodies: BodyHashes::default(),
+            keys: KeyLookups::default(),
+            work: Work::default(),
+        }
+    }
+
+    /// What it took so far, and the parts that go on.
+    pub(crate) fn into_parts(self) -> (BodyHashes, KeyLookups, Work) {
+        let Self { index, bodies, keys, mut work, .. } = self;
+        work.key_queries = keys.len();
+        work.names_compared += index.map_or(0, |index| index.names_compared());
+        (bodies, keys, work)
+    }
+
+    /// Does what can be done by the header for the signature in a field of that kind.
+    pub(crate) fn candidate(
+        &mut self,
+        kind: SignatureKind,
+        place: usize,
+        field: Field<'_>,
+    ) -> Candidate {
         self.work.signatures_read += 1;
-        let signature = match Signature::parse(field.value()) {
+        let signature = match Signature::parse_as(kind, field.value()) {
             Ok(signature) => signature,
             Err(error) => {
                 let labels = Labels::read(field.value());
@@ -172,14 +198,7 @@ impl Start<'_, '_> {
                 };
             }
         };
-        let labels = Labels {
-            signing_domain: Some(signature.signing_domain().clone()),
-            selector: Some(signature.selector().clone()),
-            algorithm: Some(signature.algorithm().as_str().into()),
-            identity: signature.identity().cloned(),
-            signature: Some(signature.signature().into()),
-        };
-        let key_name = signature.key_name().clone();
+        let (labels, key_name) = (signature.labels(), signature.key_name().clone());
         let header = self.header;
         let index = self.index.get_or_insert_with(|| FieldIndex::new(header));
         let pending =

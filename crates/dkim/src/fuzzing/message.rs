@@ -217,7 +217,7 @@ fn judged(message: &[u8], cuts: u8) -> Option<Judged> {
         let signature = Signature::parse(field.value()).ok()?;
         let fields = hashed_header(field, &signature, &header);
         let body = hashed_body(&signature, body);
-        Some((fields, body, signature.into_hashes().0))
+        Some((fields, body, signature.into_parts().0.signature))
     });
     Some((verifier.finish(), read))
 }
