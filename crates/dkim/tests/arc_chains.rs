@@ -1,0 +1,304 @@
+//! Chains that a sealer for tests makes, each with one labelled fault or none, against the verifier.
+//!
+//! The label says what RFC 8617 §5.2 makes of the chain: the result and its reason, or the oldest
+//! instance that passes. Most faults are made before sealing, so that they are the only thing wrong: the
+//! signatures over them are right.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "arc_chains/cases.rs"]
+mod cases;
+#[path = "arc_chains/sealer.rs"]
+mod sealer;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use postseal_dkim::arc::{ArcReport, ArcVerifier, Instance, MAX_BODY_HASHES, MAX_SETS};
+use postseal_dkim::{Header, KeyAnswer, Outcome, UnixTime, split_message};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use cases::{Cases, Want, break_signature, keys};
+use sealer::{Chain, Key};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+fn verify(message: &str, records: &BTreeMap<String, String>) -> ArcReport {
+    let (header, body) = split_message(message.as_bytes());
+    let header = Header::parse(header).unwrap();
+    let (mut verifier, queries) = ArcVerifier::start(&header, NOW);
+    for query in queries {
+        let answer = match records.get(query.name.as_str()).map(String::as_str) {
+            Some("SERVFAIL") => KeyAnswer::ServerFailure,
+            Some("TIMEOUT") => KeyAnswer::Timeout,
+            Some(text) => KeyAnswer::from_texts([text]),
+            None => KeyAnswer::NoRecord,
+        };
+        verifier.answer(query.id, answer);
+    }
+    for chunk in body.chunks(7) {
+        verifier.body(chunk);
+    }
+    verifier.finish()
+}
+
+#[test]
+fn chains_with_one_labelled_fault_are_judged_as_labelled() {
+    let mut cases = Vec::new();
+    for n in 1..=5 {
+        for k in 1..=n {
+            cases.extend(Cases::of(n, k));
+        }
+    }
+    assert!(cases.len() >= 150, "{}", cases.len());
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter_map(|case| {
+            let report = verify(&case.message, &case.records);
+            let found = Want::of(&report);
+            (found != case.want)
+                .then(|| format!("{}: {found:?} not {:?}: {}", case.name, case.want, report.result))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    // Each label is there, so none of them is an empty promise.
+    for code in [
+        "sealed-as-failed",
+        "bad-instance",
+        "duplicate-field",
+        "missing-field",
+        "missing-set",
+        "wrong-cv",
+        "message-signature",
+        "seal",
+    ] {
+        assert!(cases.iter().any(|case| case.want == Want::Fail(code)), "{code}");
+    }
+}
+
+#[test]
+fn fifty_sets_are_a_chain_and_one_more_is_none() {
+    let chain = Chain::new(&keys(MAX_SETS));
+    let sealed = chain.seal();
+    let records = chain.records();
+    let report = verify(&chain.message(&sealed), &records);
+    assert_eq!(Want::of(&report), Want::Pass(0));
+    assert_eq!(report.sets.len(), MAX_SETS);
+    assert!(report.sets.iter().map(|set| set.instance).eq(Instance::all()));
+
+    for (at, want) in [(0, "seal"), (25, "seal"), (49, "seal")] {
+        let mut broken = sealed.clone();
+        break_signature(&mut broken[at][2].1);
+        let found = Want::of(&verify(&chain.message(&broken), &records));
+        assert_eq!(found, Want::Fail(want), "{at}");
+    }
+
+    let more = Chain::new(&keys(MAX_SETS + 1));
+    let message = more.message(&more.seal());
+    assert_eq!(Want::of(&verify(&message, &more.records())), Want::Fail("too-many-sets"));
+    assert_eq!(queries(&message), 0);
+}
+
+/// How many key records a message makes us ask for.
+fn queries(message: &str) -> usize {
+    let (header, _) = split_message(message.as_bytes());
+    ArcVerifier::start(&Header::parse(header).unwrap(), NOW).1.len()
+}
+
+#[test]
+fn a_chain_asks_for_two_keys_a_set_at_most_and_for_each_name_once() {
+    let mut chain = Chain::new(&keys(MAX_SETS));
+    assert_eq!(queries(&chain.message(&chain.seal())), 2 * MAX_SETS);
+    for set in &mut chain.sets {
+        set.key = Key::Ed25519;
+        for tags in [&mut set.message_signature, &mut set.seal] {
+            tags.set("a", "ed25519-sha256");
+            tags.set("d", "hop.example");
+            tags.set("s", "one");
+        }
+    }
+    let message = chain.message(&chain.seal());
+    assert_eq!(queries(&message), 1);
+    assert_eq!(Want::of(&verify(&message, &chain.records())), Want::Pass(0));
+}
+
+#[test]
+fn a_broken_structure_asks_for_no_key() {
+    for cases in [Cases::of(1, 1), Cases::of(3, 2)] {
+        for case in cases {
+            let is_of_structure = match case.want {
+                Want::Fail(code) => !matches!(code, "message-signature" | "seal"),
+                Want::None => true,
+                Want::Pass(_) => false,
+            };
+            assert_eq!(queries(&case.message) == 0, is_of_structure, "{}", case.name);
+            assert_eq!(
+                verify(&case.message, &case.records).sets.is_empty(),
+                is_of_structure,
+                "{}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_number_of_body_hashes_is_bounded_and_the_newest_comes_first() {
+    let mut chain = Chain::new(&[Key::Ed25519; MAX_SETS]);
+    for (number, set) in chain.sets.iter_mut().enumerate() {
+        set.body = "x".repeat(200) + "\r\n";
+        set.message_signature.set("l", &number.to_string());
+    }
+    let report = verify(&chain.message(&chain.seal()), &chain.records());
+    let count = |wanted: fn(&Outcome) -> bool| {
+        report.sets.iter().filter(|set| wanted(&set.message_signature.outcome)).count()
+    };
+    assert_eq!(count(Outcome::is_pass), MAX_BODY_HASHES);
+    assert_eq!(count(|outcome| *outcome == Outcome::NotChecked), MAX_SETS - MAX_BODY_HASHES);
+    assert_eq!(Want::of(&report), Want::Pass(MAX_SETS - MAX_BODY_HASHES + 1));
+}
+
+#[test]
+fn a_report_says_who_signed_each_set_and_how_it_ended() {
+    let mut chain = Chain::new(&keys(3));
+    for set in &mut chain.sets[1..] {
+        set.body.push_str("footer\r\n");
+    }
+    let report = verify(&chain.message(&chain.seal()), &chain.records());
+    let text = "the chain of 3 sets verifies; the message is unchanged only since set 2";
+    assert_eq!(report.result.to_string(), text);
+    for (set, number) in report.sets.iter().zip(1..) {
+        assert_eq!(set.instance.get(), number);
+        for (part, selector) in [(&set.message_signature, "ams"), (&set.seal, "seal")] {
+            let domain = part.signing_domain.as_ref().unwrap().as_str();
+            assert_eq!(domain, format!("hop{number}.example"));
+            assert_eq!(part.selector.as_ref().unwrap().as_str(), selector);
+            let fails = number == 1 && selector == "ams";
+            let want = if fails { Some(Outcome::BodyHashMismatch) } else { None };
+            assert_eq!(Some(part.outcome).filter(|outcome| !outcome.is_pass()), want);
+        }
+    }
+    // The newest set stands on top, its seal uppermost.
+    assert_eq!(report.sets[2].seal.field, 0);
+    assert_eq!(report.sets[0].message_signature.field, 7);
+}
+
+#[test]
+fn keys_that_were_not_asked_for_in_the_end_fail_the_chain() {
+    let chain = Chain::new(&keys(1));
+    let message = chain.message(&chain.seal());
+    let (header, body) = split_message(message.as_bytes());
+    let (mut verifier, queries) = ArcVerifier::start(&Header::parse(header).unwrap(), NOW);
+    assert_eq!(queries.len(), 2);
+    verifier.body(body);
+    assert_eq!(Want::of(&verifier.finish()), Want::Fail("message-signature"));
+}
+
+/// Pieces of which headers are made that come near to chains.
+fn any_arc_header() -> impl Strategy<Value = Vec<u8>> {
+    const PIECES: &[&str] = &[
+        "ARC-Seal:",
+        "ARC-Message-Signature:",
+        "ARC-Authentication-Results:",
+        "From:",
+        " ",
+        "\t",
+        "\r\n",
+        "\r\n ",
+        ";",
+        "=",
+        "i=1;",
+        " i=1;",
+        "i=2;",
+        "i=50",
+        "i=51;",
+        "cv=none;",
+        "cv=pass;",
+        "cv=fail;",
+        "a=rsa-sha256;",
+        "a=ed25519-sha256;",
+        "a=rsa-sha1;",
+        "b=MTIz;",
+        "bh=MTIz;",
+        "d=a.example;",
+        "s=s;",
+        "h=from;",
+        "h=arc-seal;",
+        "l=1;",
+        "t=1;",
+        "x=2;",
+        "c=relaxed;",
+        "(",
+        ")",
+        "\\",
+        "\0",
+        "\u{e4}",
+        "\r",
+        "\n",
+        "mx.example",
+    ];
+    let piece = prop_oneof![
+        9 => select(PIECES).prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..4),
+    ];
+    vec(piece, 0..120).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_header_ends_in_a_report(header in any_arc_header(), body in vec(any::<u8>(), 0..40)) {
+        let header = Header::parse(&header).unwrap();
+        let (mut verifier, queries) = ArcVerifier::start(&header, NOW);
+        prop_assert!(queries.len() <= 2 * MAX_SETS);
+        for query in queries {
+            verifier.answer(query.id, KeyAnswer::from_texts([Key::Ed25519.record()]));
+        }
+        verifier.body(&body);
+        let report = verifier.finish();
+        prop_assert!(!report.result.is_pass());
+        prop_assert!(!report.result.to_string().is_empty());
+        prop_assert_eq!(report.result.oldest_pass(), None);
+    }
+
+    #[test]
+    fn one_octet_changed_in_the_arc_fields_never_makes_another_chain_pass(
+        at in any::<Index>(),
+        octet in any::<u8>(),
+    ) {
+        let (message, records, end) = &*VALID;
+        let mut changed = message.clone().into_bytes();
+        let at = at.index(*end);
+        changed[at] = octet;
+        let (header, body) = split_message(&changed);
+        let header = Header::parse(header).unwrap();
+        let (mut verifier, queries) = ArcVerifier::start(&header, NOW);
+        for query in queries {
+            let answer = records.get(query.name.as_str()).map_or(KeyAnswer::NoRecord, |text| {
+                KeyAnswer::from_texts([text])
+            });
+            verifier.answer(query.id, answer);
+        }
+        verifier.body(body);
+        let report = verifier.finish();
+        if report.result.is_pass() {
+            // Only white space, case of names, and white space in base64 count for nothing.
+            let squeeze = |octets: &[u8]| {
+                let text = octets.iter().filter(|octet| !b" \t\r\n".contains(octet));
+                text.map(u8::to_ascii_lowercase).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(squeeze(&changed), squeeze(message.as_bytes()), "{}", at);
+        }
+    }
+}
+
+/// A chain of three sets, its records, and where its ARC fields end.
+static VALID: LazyLock<(String, BTreeMap<String, String>, usize)> = LazyLock::new(|| {
+    let chain = Chain::new(&keys(3));
+    let message = chain.message(&chain.seal());
+    let end = message.find("Received:").unwrap();
+    (message, chain.records(), end)
+});
