@@ -4,6 +4,7 @@
 //! run: wrong arguments, unreadable input, a missing file. The reason is one line on standard error.
 
 mod config_check;
+mod key_lookup;
 mod keygen;
 mod serve;
 mod sign;
