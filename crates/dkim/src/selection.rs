@@ -38,7 +38,7 @@ impl FieldSelection {
     pub fn by_class(classes: FieldClasses) -> Result<Self, SelectionError> {
         let FieldClasses { oversigned, oversigned_if_present, as_present } = &classes;
         for name in oversigned.iter().chain(oversigned_if_present) {
-            check_beyond_present(name)?;
+            check(name)?;
         }
         for pattern in as_present {
             check(&pattern.name)?;
@@ -60,7 +60,7 @@ impl FieldSelection {
             return Err(SelectionError::TooMany);
         }
         for name in &names {
-            check_beyond_present(name)?;
+            check(name)?;
         }
         if !names.contains(&FieldName::FROM) {
             return Err(SelectionError::FromMissing);
@@ -183,9 +183,6 @@ pub enum SelectionError {
     /// A name of more than [`MAX_SELECTABLE_NAME_LEN`] octets.
     #[error("a field name to sign is longer than {MAX_SELECTABLE_NAME_LEN} octets")]
     NameTooLong,
-    /// `DKIM-Signature` more often than it may be present.
-    #[error("DKIM-Signature cannot be signed more often than it is present")]
-    OwnField,
     /// More than [`MAX_SIGNED_FIELDS`] names.
     #[error("there are more than {MAX_SIGNED_FIELDS} field names to sign")]
     TooMany,
@@ -200,13 +197,6 @@ fn check(name: &FieldName) -> Result<(), SelectionError> {
     } else {
         Ok(())
     }
-}
-
-/// Checks a name that may stand in `h=` more often than in the header. If `DKIM-Signature` does, a verifier
-/// takes the signature itself for the one that is missing, and it fails; `h=` must not have the field that
-/// is being created (§3.5).
-fn check_beyond_present(name: &FieldName) -> Result<(), SelectionError> {
-    if *name == FieldName::DKIM_SIGNATURE { Err(SelectionError::OwnField) } else { check(name) }
 }
 
 /// The classes, borrowed.
@@ -484,18 +474,10 @@ mod tests {
         assert_eq!(exactly(&[]), Err(SelectionError::FromMissing));
         assert_eq!(exactly(&["From", "a;b"]), Err(SelectionError::BadName));
         assert_eq!(exactly(&["From", &"a".repeat(75)]), Err(SelectionError::NameTooLong));
-        assert_eq!(exactly(&["From", "dkim-signature"]), Err(SelectionError::OwnField));
         assert_eq!(exactly(&["From"; MAX_SIGNED_FIELDS + 1]), Err(SelectionError::TooMany));
 
         let classes = FieldClasses { oversigned: vec![name("To")], ..FieldClasses::default() };
         assert_eq!(FieldSelection::by_class(classes).unwrap_err(), SelectionError::FromMissing);
-        let own = || vec![FieldName::DKIM_SIGNATURE];
-        for classes in [
-            FieldClasses { oversigned: own(), ..FieldClasses::standard() },
-            FieldClasses { oversigned_if_present: own(), ..FieldClasses::standard() },
-        ] {
-            assert_eq!(FieldSelection::by_class(classes).unwrap_err(), SelectionError::OwnField);
-        }
         for bad in ["", "*", "a b", "a;b", "a;*", "a:b*"] {
             assert!(bad.parse::<FieldPattern>().is_err(), "{bad:?}");
         }
