@@ -109,7 +109,8 @@ pub use self::outcome::{AuthResult, Outcome, Remarks};
 pub use self::public_key::{MAX_RSA_BITS, MIN_RSA_BITS, PublicKey, PublicKeyError};
 pub use self::report::{BodyHash, Hashed, Report, SignatureDetails, SignatureReport, Work};
 pub use self::selection::{
-    FieldClasses, FieldPattern, FieldSelection, MAX_SELECTABLE_NAME_LEN, SelectionError,
+    FieldClasses, FieldPattern, FieldSelection, MAX_FIELD_LIST_LEN, MAX_SELECTABLE_NAME_LEN,
+    SelectionError,
 };
 pub use self::sign::{
     MAX_OWN_SIGNATURES, MessageSigning, SignError, SignRequest, SignatureCheck, SignedField,

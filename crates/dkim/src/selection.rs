@@ -8,6 +8,9 @@
 //! | oversigned if present | n + 1 times if n > 0 |
 //! | as often as present | n times |
 //!
+//! What `h=` holds is bounded by [`MAX_FIELD_LIST_LEN`]. Fields of the last class that no longer fit are
+//! left out; if one of the first two does not fit, there is no signature.
+//!
 //! The picking works from the bottom: the first time a name stands in `h=` means the lowest field of
 //! that name, the next time the one above it, and when none is left, nothing.
 
@@ -56,11 +59,10 @@ impl FieldSelection {
     /// Signs exactly these names, which become `h=` as they are: in this order and spelling, and as
     /// often as they stand there.
     pub fn exactly(names: Vec<FieldName>) -> Result<Self, SelectionError> {
-        if names.len() > MAX_SIGNED_FIELDS {
-            return Err(SelectionError::TooMany);
-        }
+        let mut list = FieldList::default();
         for name in &names {
             check(name)?;
+            list.push(name.as_str().into()).ok_or(SelectionError::TooMany)?;
         }
         if !names.contains(&FieldName::FROM) {
             return Err(SelectionError::FromMissing);
@@ -68,17 +70,17 @@ impl FieldSelection {
         Ok(Self(Rule::Exactly(names.into())))
     }
 
-    /// The names of `h=` for a message with this header. Fails if there are too many.
+    /// The names of `h=` for a message with this header. Fails if there are too many that may not be
+    /// left out.
     pub(crate) fn names<'s>(&'s self, header: &Header<'_>) -> Option<Vec<Cow<'s, str>>> {
-        let names = match &self.0 {
-            Rule::Exactly(names) => names.iter().map(|name| name.as_str().into()).collect(),
+        match &self.0 {
+            Rule::Exactly(names) => Some(names.iter().map(|name| name.as_str().into()).collect()),
             Rule::Default => DEFAULT.names(header),
             Rule::Classes(classes) => {
                 let FieldClasses { oversigned, oversigned_if_present, as_present } = &**classes;
                 Classes { oversigned, oversigned_if_present, as_present }.names(header)
             }
-        };
-        (names.len() <= MAX_SIGNED_FIELDS).then_some(names)
+        }
     }
 }
 
@@ -101,7 +103,8 @@ pub struct FieldClasses {
     pub oversigned: Vec<FieldName>,
     /// Once more than they are present, if they are.
     pub oversigned_if_present: Vec<FieldName>,
-    /// As often as they are present. What another class has is not taken from here.
+    /// As often as they are present, as long as there is room in `h=`. What another class has is not
+    /// taken from here.
     pub as_present: Vec<FieldPattern>,
 }
 
@@ -183,8 +186,11 @@ pub enum SelectionError {
     /// A name of more than [`MAX_SELECTABLE_NAME_LEN`] octets.
     #[error("a field name to sign is longer than {MAX_SELECTABLE_NAME_LEN} octets")]
     NameTooLong,
-    /// More than [`MAX_SIGNED_FIELDS`] names.
-    #[error("there are more than {MAX_SIGNED_FIELDS} field names to sign")]
+    /// More than [`MAX_SIGNED_FIELDS`] names, or more than [`MAX_FIELD_LIST_LEN`] octets of them.
+    #[error(
+        "the field names to sign are more than {MAX_SIGNED_FIELDS}, or longer than \
+         {MAX_FIELD_LIST_LEN} octets together"
+    )]
     TooMany,
 }
 
@@ -207,16 +213,19 @@ struct Classes<'s> {
 }
 
 impl<'s> Classes<'s> {
-    fn names(&self, header: &Header<'_>) -> Vec<Cow<'s, str>> {
-        let mut names: Vec<Cow<'s, str>> = Vec::with_capacity(TYPICAL_NAMES);
-        let named = |name: &FieldName| header.count(name).min(MAX_SIGNED_FIELDS);
+    fn names(&self, header: &Header<'_>) -> Option<Vec<Cow<'s, str>>> {
+        let mut list = FieldList::default();
         for name in self.oversigned {
-            names.extend(std::iter::repeat_n(Cow::Borrowed(name.as_str()), named(name) + 1));
+            for _ in 0..=header.count(name) {
+                list.push(name.as_str().into())?;
+            }
         }
         for name in self.oversigned_if_present {
-            let count = named(name);
+            let count = header.count(name);
             if count > 0 {
-                names.extend(std::iter::repeat_n(Cow::Borrowed(name.as_str()), count + 1));
+                for _ in 0..=count {
+                    list.push(name.as_str().into())?;
+                }
             }
         }
         for field in header.fields() {
@@ -227,22 +236,46 @@ impl<'s> Classes<'s> {
             let Some(pattern) = self.as_present.iter().find(|p| p.matches(field.name())) else {
                 continue;
             };
-            match pattern.extent {
-                Extent::Whole => names.push(pattern.name.as_str().into()),
-                // The message chose the name; one that does not fit into `h=` is left out.
-                Extent::Start => {
-                    if let Ok(text) = str::from_utf8(field.name())
-                        && FieldName::parse(text).is_ok_and(|name| check(&name).is_ok())
-                    {
-                        names.push(text.to_owned().into());
-                    }
-                }
-            }
-            if names.len() > MAX_SIGNED_FIELDS {
+            let name = match pattern.extent {
+                Extent::Whole => pattern.name.as_str().into(),
+                // The message chose the name; one that cannot stand in `h=` is left out.
+                Extent::Start => match str::from_utf8(field.name()).map(FieldName::parse) {
+                    Ok(Ok(name)) if check(&name).is_ok() => name.as_str().to_owned().into(),
+                    Ok(_) | Err(_) => continue,
+                },
+            };
+            if list.push(name).is_none() {
                 break;
             }
         }
-        names
+        Some(list.names)
+    }
+}
+
+/// The names of `h=` as they come together, within their bounds.
+struct FieldList<'s> {
+    names: Vec<Cow<'s, str>>,
+    /// The octets of the names and of the colons between them.
+    len: usize,
+}
+
+impl<'s> FieldList<'s> {
+    /// Appends a name; none if there is no room for it.
+    fn push(&mut self, name: Cow<'s, str>) -> Option<()> {
+        let colon = usize::from(!self.names.is_empty());
+        let len = self.len + colon + name.len();
+        if len > MAX_FIELD_LIST_LEN || self.names.len() == MAX_SIGNED_FIELDS {
+            return None;
+        }
+        self.len = len;
+        self.names.push(name);
+        Some(())
+    }
+}
+
+impl Default for FieldList<'_> {
+    fn default() -> Self {
+        Self { names: Vec::with_capacity(TYPICAL_NAMES), len: 0 }
     }
 }
 
@@ -420,6 +453,10 @@ const DEFAULT: Classes<'static> = Classes {
 /// a colon (RFC 5322 §2.1.1).
 pub const MAX_SELECTABLE_NAME_LEN: usize = 74;
 
+/// The longest value of `h=` that is written, without white space. libopendkim 2.11 keeps so many octets
+/// when it verifies and drops the names behind them, so that a signature over those fields fails there.
+pub const MAX_FIELD_LIST_LEN: usize = 4095;
+
 /// Up to how many fields a header is searched as it is. A bit of a word tells what was picked.
 const MAX_UNSORTED: usize = 64;
 
@@ -474,7 +511,14 @@ mod tests {
         assert_eq!(exactly(&[]), Err(SelectionError::FromMissing));
         assert_eq!(exactly(&["From", "a;b"]), Err(SelectionError::BadName));
         assert_eq!(exactly(&["From", &"a".repeat(75)]), Err(SelectionError::NameTooLong));
-        assert_eq!(exactly(&["From"; MAX_SIGNED_FIELDS + 1]), Err(SelectionError::TooMany));
+        let many = |count| [&["From"][..], &vec!["x"; count - 1]].concat();
+        assert_eq!(exactly(&many(MAX_SIGNED_FIELDS)), Ok(()));
+        assert_eq!(exactly(&many(MAX_SIGNED_FIELDS + 1)), Err(SelectionError::TooMany));
+        // From and 56 names of 72 octets: 4,093 octets with a colon behind each.
+        let long = "x".repeat(72);
+        let with = |last: &str| exactly(&[&["From"][..], &[&*long; 56], &[last]].concat());
+        assert_eq!(with("ab"), Ok(()));
+        assert_eq!(with("abc"), Err(SelectionError::TooMany));
 
         let classes = FieldClasses { oversigned: vec![name("To")], ..FieldClasses::default() };
         assert_eq!(FieldSelection::by_class(classes).unwrap_err(), SelectionError::FromMissing);
@@ -485,9 +529,39 @@ mod tests {
     }
 
     #[test]
-    fn endless_fields_are_no_signature() {
-        let raw = [&b"From: a\r\n"[..], &b"List-A: b\r\n".repeat(MAX_SIGNED_FIELDS)].concat();
-        assert!(FieldSelection::default().names(&Header::parse(&raw).unwrap()).is_none());
+    fn what_no_longer_fits_is_left_out_or_ends_the_signature() {
+        let many = |field: &str, count: usize| {
+            let raw = format!("From: a\r\n{}", field.repeat(count));
+            let selection = FieldSelection::default();
+            let names = selection.names(&Header::parse(raw.as_bytes()).unwrap());
+            names.map(|names| (names.len(), names.join(":").len()))
+        };
+        // What is always there: `From:From:To:Cc:Subject:Reply-To:MIME-Version:Content-Type:` and the rest.
+        let (fixed, len) = many("", 0).unwrap();
+        // Sender is signed where it stands, and takes seven octets with its colon.
+        let room = (MAX_FIELD_LIST_LEN - len) / "Sender:".len();
+        for count in [0, room - 1, room] {
+            let want = (fixed + count, len + count * "Sender:".len());
+            assert_eq!(many("Sender: b\r\n", count), Some(want), "{count}");
+        }
+        assert_eq!(many("Sender: b\r\n", room + 1), many("Sender: b\r\n", room));
+        // Subject is oversigned, and Date where it stands: they are covered as a whole or not at all.
+        for (field, octets, signed) in [("Subject: b\r\n", 8, fixed), ("Date: b\r\n", 5, fixed + 1)]
+        {
+            let room = (MAX_FIELD_LIST_LEN - len - (signed - fixed) * octets) / octets;
+            assert_eq!(many(field, room).unwrap().0, signed + room, "{field}");
+            assert_eq!(many(field, room + 1), None, "{field}");
+        }
+        // The bound on names counts too.
+        let classes = FieldClasses {
+            oversigned: vec![FieldName::FROM],
+            oversigned_if_present: vec![],
+            as_present: vec![FieldPattern::literal("X")],
+        };
+        let short = FieldSelection::by_class(classes).unwrap();
+        let raw = [&b"From: a\r\n"[..], &b"X: b\r\n".repeat(MAX_SIGNED_FIELDS)].concat();
+        let names = short.names(&Header::parse(&raw).unwrap()).unwrap();
+        assert_eq!(names.len(), MAX_SIGNED_FIELDS);
     }
 
     #[test]

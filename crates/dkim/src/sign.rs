@@ -30,7 +30,7 @@ use crate::name::{DomainName, NameError, Selector, key_record_name};
 use crate::outcome::Outcome;
 use crate::report::Work;
 use crate::selection::{FieldIndex, FieldSelection};
-use crate::signature::{Identity, Labels, MAX_SIGNED_FIELDS, Signature, SignatureError};
+use crate::signature::{Identity, Labels, Signature, SignatureError};
 use crate::time::UnixTime;
 
 /// One signature that is wanted.
@@ -257,8 +257,9 @@ pub enum SignError {
     /// The header begins with white space: on top of it the new field would take that line in.
     #[error("the header begins with white space, which would fold into the signature")]
     BeginsFolded,
-    /// More than [`MAX_SIGNED_FIELDS`] fields to sign.
-    #[error("the message has more than {MAX_SIGNED_FIELDS} fields to sign")]
+    /// More fields that have to be signed as a whole than `h=` may name; see
+    /// [`MAX_FIELD_LIST_LEN`](crate::MAX_FIELD_LIST_LEN).
+    #[error("the message has more fields to sign than fit into h=")]
     TooManyFields,
     /// The fault of who asks, as all that follow: a signing domain of one label.
     #[error("the signing domain has a single label")]

@@ -380,6 +380,7 @@ fn what_could_never_verify_is_not_begun() {
     assert_eq!(start(good, &|r| r.identity = identity("example.org")), Some(IdentityOutsideDomain));
     assert_eq!(start(good, &|r| r.expires_at = Some(NOW)), Some(ExpiresBeforeSigning));
     assert_eq!(start(good, &|r| r.expires_at = Some(UnixTime(1_000_000_000_000))), Some(BadTime));
-    let many = format!("{good}{}", "Sender: x\r\n".repeat(1_001));
-    assert_eq!(start(&many, &|_| {}), Some(TooManyFields));
+    let many = |field: &str| format!("{good}{}", field.repeat(1_500));
+    assert_eq!(start(&many("To: x\r\n"), &|_| {}), Some(TooManyFields));
+    assert_eq!(start(&many("Sender: x\r\n"), &|_| {}), None);
 }
