@@ -50,8 +50,10 @@ struct SignedBody {
 }
 
 impl Pending {
-    /// Does all that needs only the header. `field` is the one that `signature` was parsed from.
+    /// Does all that needs only the header. `field` is the one that `signature` was parsed from, at
+    /// `place` among the fields.
     pub(crate) fn new(
+        place: usize,
         field: Field<'_>,
         signature: Signature<'_>,
         index: &FieldIndex<'_, '_>,
@@ -65,7 +67,8 @@ impl Pending {
         let hash = Hash::of(signature.algorithm());
         let canonicalization = signature.canonicalization();
         let names = signature.signed_fields().iter().copied();
-        let header = HeaderHash::of_fields(canonicalization.header, hash, names, index);
+        let picker = index.picker_beside(Some(place));
+        let header = HeaderHash::of_fields(canonicalization.header, hash, names, picker);
         work.names_compared += header.names_compared();
         work.header_octets += header.octets();
         let has_exact_identity = signature

@@ -46,7 +46,7 @@ impl<'a> Coverage<'a> {
     /// What the signature in the field at this place among [`Header::fields`] covers.
     pub(crate) fn of(signature: &Signature<'a>, own_place: usize, header: &Header<'a>) -> Self {
         let index = FieldIndex::new(header);
-        let mut picker = index.picker();
+        let mut picker = index.picker_beside(Some(own_place));
         let mut is_covered = vec![false; header.len()];
         let mut signed = Vec::new();
         let mut places = BTreeMap::new();

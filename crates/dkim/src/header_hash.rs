@@ -6,7 +6,7 @@ use crate::algorithm::Canon;
 use crate::body_hash::Hash;
 use crate::canon::{write_field, write_signature_field};
 use crate::field::Field;
-use crate::selection::FieldIndex;
+use crate::selection::FieldPicker;
 
 /// A hash of header fields that lacks the signature's own field.
 #[derive(Clone)]
@@ -35,15 +35,14 @@ impl HeaderHash {
         }
     }
 
-    /// Hashes the fields that `names` pick from the header, from the bottom.
+    /// Hashes the fields that are picked by `names`, from the bottom.
     pub(crate) fn of_fields<'n>(
         canon: Canon,
         hash: Hash,
         names: impl Iterator<Item = &'n str>,
-        index: &FieldIndex<'_, '_>,
+        mut picker: FieldPicker<'_, '_, '_>,
     ) -> Self {
         let mut this = Self::new(canon, hash);
-        let mut picker = index.picker();
         for name in names {
             // A name for which no field is left contributes nothing (§5.4.2).
             let Some(field) = picker.pick(name.as_bytes()) else { continue };

@@ -322,14 +322,20 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
         self.names_compared
     }
 
-    /// Starts to pick fields for one signature.
+    /// Starts to pick fields for a signature that is being made.
     pub(crate) fn picker(&self) -> FieldPicker<'_, 'h, 'a> {
+        self.picker_beside(None)
+    }
+
+    /// Starts to pick fields for the signature at this place, which is not among those that its `h=`
+    /// names (§3.5).
+    pub(crate) fn picker_beside(&self, own_place: Option<usize>) -> FieldPicker<'_, 'h, 'a> {
         let picked = if self.entries.len() > MAX_UNSORTED {
             Picked::Counts(vec![0; self.entries.len()])
         } else {
             Picked::Places(0)
         };
-        FieldPicker { index: self, picked, names_compared: 0 }
+        FieldPicker { index: self, picked, own_place, names_compared: 0 }
     }
 }
 
@@ -337,6 +343,7 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
 pub(crate) struct FieldPicker<'i, 'h, 'a> {
     index: &'i FieldIndex<'h, 'a>,
     picked: Picked,
+    own_place: Option<usize>,
     names_compared: u64,
 }
 
@@ -356,6 +363,12 @@ impl<'a> FieldPicker<'_, '_, 'a> {
 
     /// The same, by its place among the fields.
     pub(crate) fn pick_place(&mut self, name: &[u8]) -> Option<usize> {
+        let place = self.next_place(name)?;
+        if Some(place) == self.own_place { self.next_place(name) } else { Some(place) }
+    }
+
+    /// The place of the lowest field of this name that was not given yet.
+    fn next_place(&mut self, name: &[u8]) -> Option<usize> {
         let FieldIndex { fields, entries, .. } = self.index;
         let start = start_of_name(name);
         let entry = match &mut self.picked {

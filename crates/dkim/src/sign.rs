@@ -261,7 +261,10 @@ pub enum SignError {
     /// [`MAX_FIELD_LIST_LEN`](crate::MAX_FIELD_LIST_LEN).
     #[error("the message has more fields to sign than fit into h=")]
     TooManyFields,
-    /// The fault of who asks, as all that follow: a signing domain of one label.
+    /// The fault of who asks, as all that follow: more DKIM-Signature fields in `h=` than there are.
+    #[error("DKIM-Signature is to be signed more often than the message has it")]
+    SignsItself,
+    /// A signing domain of one label.
     #[error("the signing domain has a single label")]
     SingleLabel,
     /// Selector and domain together are longer than a name may be.
@@ -296,6 +299,12 @@ impl Begun {
     ) -> Result<Self, SignError> {
         check(&request)?;
         let names = request.fields.names(header).ok_or(SignError::TooManyFields)?;
+        // One that is not there yet could only be the field that is being made (§3.5).
+        let signed_signatures =
+            names.iter().filter(|name| FieldName::DKIM_SIGNATURE.matches(name.as_bytes())).count();
+        if signed_signatures > header.count(&FieldName::DKIM_SIGNATURE) {
+            return Err(SignError::SignsItself);
+        }
         let canonicalization = request.canonicalization;
 
         let mut field = FoldedField::new(NAME);
@@ -317,7 +326,7 @@ impl Begun {
             canonicalization.header,
             Hash::Sha256,
             names.iter().map(|name| &**name),
-            index,
+            index.picker(),
         );
         let body = bodies.request(canonicalization.body, Hash::Sha256, None);
         drop(names);
@@ -365,7 +374,7 @@ fn begin_check(
         .ok_or(Outcome::Malformed(SignatureError::MissingTag("v")))?;
     let signature = Signature::parse(field.value()).map_err(Outcome::Malformed)?;
     let work = &mut Work::default();
-    let pending = Pending::new(field, signature, index, bodies, check.now, work)?;
+    let pending = Pending::new(check.field, field, signature, index, bodies, check.now, work)?;
     Ok((pending, check.key))
 }
 

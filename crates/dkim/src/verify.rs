@@ -201,8 +201,8 @@ impl<'s, 'a> Start<'s, 'a> {
         let (labels, key_name) = (signature.labels(), signature.key_name().clone());
         let header = self.header;
         let index = self.index.get_or_insert_with(|| FieldIndex::new(header));
-        let pending =
-            Pending::new(field, signature, index, &mut self.bodies, self.now, &mut self.work);
+        let (bodies, work) = (&mut self.bodies, &mut self.work);
+        let pending = Pending::new(place, field, signature, index, bodies, self.now, work);
         let state = match pending {
             Ok(pending) => State::Pending(Box::new(pending), self.keys.ask(&key_name)),
             Err(outcome) => State::Settled(outcome),
