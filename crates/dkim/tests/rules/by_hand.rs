@@ -72,6 +72,11 @@ pub(crate) fn outcome_by(record: &str, message: impl AsRef<[u8]>) -> Outcome {
     outcomes[0]
 }
 
+/// The outcome of a signature with these tags over From and body as they are.
+pub(crate) fn outcome_of(tags: &str) -> Outcome {
+    outcome(format!("{}{FROM}\r\n{BODY}", field(tags, FROM, BODY)))
+}
+
 /// The outcome of a signature that verifies, with nothing to be said about it.
 pub(crate) fn pass() -> Outcome {
     Outcome::Verified(Remarks::default())
