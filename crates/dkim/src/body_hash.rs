@@ -271,10 +271,39 @@ mod tests {
     }
 
     #[test]
+    fn signatures_with_different_lengths_do_not_share_a_hash() {
+        let mut hashes = BodyHashes::default();
+        let mut request = |length| hashes.request(Canon::Simple, Hash::Sha256, length);
+        let ids = [None, Some(1), None, Some(2), Some(1)].map(&mut request);
+        assert_eq!(hashes.lanes[0].output.hashers.len(), 3);
+        hashes.update(b"ab\r\n");
+        let digests = hashes.finish();
+        for (id, hashed) in ids.iter().zip([&b"ab\r\n"[..], b"a", b"ab\r\n", b"ab", b"a"]) {
+            let want = digest::digest(&digest::SHA256, hashed);
+            assert_eq!(
+                digests.get(*id).digest.as_ref(),
+                want.as_ref(),
+                "{}",
+                hashed.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_is_bounded() {
+        let mut hashes = BodyHashes::default();
+        hashes.request(Canon::Relaxed, Hash::Sha256, None);
+        for _ in 0..10_000 {
+            hashes.update(b"a  b\tc \r\n");
+            assert_eq!(hashes.lanes[0].output.gathered.capacity(), GATHERED_LEN);
+        }
+    }
+
+    #[test]
     fn gathering_changes_nothing() {
         let line = b"a  b\tc \r\n".repeat(3_000);
-        let long = b"word ".repeat(1_000);
-        let body = [&line[..], &long, b"\t", &line, b"x"].concat();
+        let long = b"word ".repeat(5_000);
+        let body = [&line[..], &long, b"\t", &long, b"\t", &line, b"x"].concat();
         let mut canonical = Vec::new();
         let mut sink = |slice: &[u8]| canonical.extend_from_slice(slice);
         let mut relaxed = CanonicalBody::new(Canon::Relaxed);

@@ -37,7 +37,7 @@ pub(crate) fn decode_quoted(value: &str) -> Option<Vec<u8>> {
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b'=' => {
                 let (high, low) = (octets.next()?, octets.next()?);
-                decoded.push(hex_digit(high)? << 4 | hex_digit(low)?);
+                decoded.push(hex_digit(high)? * 16 + hex_digit(low)?);
             }
             // RFC 8616 §5 adds UTF-8 to the safe characters.
             0x21..=0x7E | 0x80..=0xFF => decoded.push(octet),

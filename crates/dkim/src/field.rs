@@ -325,15 +325,11 @@ pub fn split_message(message: &[u8]) -> (&[u8], &[u8]) {
 
 /// The length of the first field: up to the first CRLF that no white space follows.
 fn field_len(header: &[u8]) -> usize {
-    let mut from = 0;
     for lf in memchr::memchr_iter(b'\n', header) {
-        let ends_line = lf > from && header.get(lf - 1) == Some(&b'\r');
+        let ends_line = header.get(..lf).is_some_and(|before| before.ends_with(b"\r"));
         let folds = matches!(header.get(lf + 1), Some(b' ' | b'\t'));
         if ends_line && !folds {
             return lf + 1;
-        }
-        if ends_line {
-            from = lf + 1;
         }
     }
     header.len()
@@ -371,6 +367,7 @@ const TYPICAL_FIELDS: usize = 24;
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::hash::DefaultHasher;
 
     use super::*;
 
@@ -441,6 +438,17 @@ mod tests {
         let header = Header::from_fields(vec![b"A: 1\r\n 2\r\n", b"B:3"]).unwrap();
         assert_eq!(names(&header), [b"A", b"B"]);
         assert_eq!(header.fields().last().unwrap().value(), b"3");
+        assert_eq!((header.len(), header.is_empty()), (2, false));
+        let none = Header::from_fields(vec![]).unwrap();
+        assert_eq!((none.len(), none.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn fields_and_names_are_shown_as_text() {
+        let header = Header::parse(b"A: \xff\r\n \"b\"\r\n").unwrap();
+        let field = header.fields().next().unwrap();
+        assert_eq!(format!("{field:?}"), r#""A: \xff\r\n \"b\"\r\n""#);
+        assert_eq!(format!("{:?} {}", FieldName::FROM, FieldName::FROM), r#""From" From"#);
     }
 
     #[test]
@@ -449,6 +457,15 @@ mod tests {
         assert!(Header::parse(&many).is_ok());
         let more = b"A:\r\n".repeat(MAX_FIELDS + 1);
         assert_eq!(Header::parse(&more).unwrap_err(), HeaderError::TooManyFields);
+        // As long as may be, and one octet longer; the body behind it does not count.
+        let full = [&b"A:"[..], &vec![b'a'; MAX_HEADER_LEN - 4], b"\r\n"].concat();
+        assert!(Header::parse(&full).is_ok());
+        assert!(Header::from_fields(vec![&full]).is_ok());
+        let message = [&full[..], b"\r\n", &full, b"\r\n"].concat();
+        assert_eq!(Header::of_message(&message).unwrap().1.len(), MAX_HEADER_LEN + 2);
+        let fields = vec![&b"A:\r\n"[..]; MAX_FIELDS + 1];
+        assert!(Header::from_fields(fields[1..].to_vec()).is_ok());
+        assert_eq!(Header::from_fields(fields).unwrap_err(), HeaderError::TooManyFields);
         let long = vec![b'a'; MAX_HEADER_LEN + 1];
         assert_eq!(Header::parse(&long).unwrap_err(), HeaderError::TooLong);
         assert_eq!(Header::from_fields(vec![&long]).unwrap_err(), HeaderError::TooLong);
@@ -461,6 +478,14 @@ mod tests {
         let names: HashSet<_> =
             ["From", "FROM", "from", "To"].map(|text| FieldName::parse(text).unwrap()).into();
         assert_eq!(names.len(), 2);
+        // A hash that is the same for all names would be right, too, and slow.
+        let hash = |text: &str| {
+            let mut hasher = DefaultHasher::new();
+            FieldName::parse(text).unwrap().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash("From"), hash("fROM"));
+        assert_ne!(hash("From"), hash("To"));
         for bad in ["", "a:b", "a b", "a\r\n", "ä", "a\u{0}", "\u{7f}"] {
             assert_eq!(FieldName::parse(bad), Err(FieldNameError), "{bad:?}");
         }

@@ -111,3 +111,35 @@ const FLUSH_LEN: usize = 16 * 1024;
 
 /// Room for the canonical header of most messages.
 const TYPICAL_LEN: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::Header;
+    use crate::selection::FieldIndex;
+
+    /// A hash of these many fields of a thousand octets.
+    fn of_long_fields(count: usize) -> HeaderHash {
+        let raw = format!("X:{}\r\n", "x".repeat(996)).repeat(count);
+        let header = Header::parse(raw.as_bytes()).unwrap();
+        let index = FieldIndex::new(&header);
+        let names = std::iter::repeat_n("x", count);
+        HeaderHash::of_fields(Canon::Simple, Hash::Sha256, names, index.picker())
+    }
+
+    #[test]
+    fn long_headers_are_hashed_piece_by_piece() {
+        let short = of_long_fields(2);
+        assert_eq!((short.buffer.len(), short.context.is_some()), (2_000, false));
+        // It goes to the hash when it is full, and what came since is kept.
+        let long = of_long_fields(100);
+        assert_eq!((long.buffer.len(), long.context.is_some()), (100_000 % 17_000, true));
+        let settled = long.settle();
+        assert_eq!(settled.buffer.capacity(), 0);
+        for hash in [of_long_fields(100), settled, of_long_fields(100).settle()] {
+            let digest = hash.finish(b"A", b"b", b"c");
+            let text = format!("X:{}\r\n", "x".repeat(996)).repeat(100) + "A:bc";
+            assert_eq!(digest.as_ref(), digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+        }
+    }
+}

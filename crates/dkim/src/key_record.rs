@@ -299,6 +299,9 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(KeyRecord::parse(text.as_bytes()), Err(want), "{text:.80}");
         }
+        let longest = format!("p={RSA}; n=");
+        let longest = format!("{longest}{}", "x".repeat(MAX_RECORD_LEN - longest.len()));
+        assert!(KeyRecord::parse(longest.as_bytes()).is_ok());
     }
 
     #[test]

@@ -240,6 +240,8 @@ const MAX_INPUT_LEN: usize = 4 * MAX_NAME_LEN;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -288,6 +290,48 @@ mod tests {
         for (input, want) in cases {
             assert_eq!(DomainName::parse(input), Err(want), "{input:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_names_are_taken() {
+        let name = |octets: usize| "a23456789.".chars().cycle().take(octets).collect::<String>();
+        assert_eq!(DomainName::parse(&name(253)).unwrap().as_str().len(), MAX_NAME_LEN);
+        assert_eq!(DomainName::parse(&name(254)), Err(NameError::TooLong));
+        let label = "a".repeat(MAX_LABEL_LEN);
+        assert_eq!(DomainName::parse(&label).unwrap().as_str(), label);
+
+        // Long in UTF-8 and short as A-labels: one character again and again, and one that means nothing.
+        let long = vec!["\u{20000}".repeat(45); 4].join(".");
+        assert!(long.len() > 700);
+        assert!(DomainName::parse(&long).unwrap().as_str().len() < MAX_NAME_LEN);
+        let padded = |octets: usize| {
+            let end = if octets.is_multiple_of(2) { "a.bc" } else { "a.bcd" };
+            "\u{ad}".repeat((octets - 4) / 2) + end
+        };
+        assert_eq!(padded(MAX_INPUT_LEN).len(), MAX_INPUT_LEN);
+        assert_eq!(DomainName::parse(&padded(MAX_INPUT_LEN)).unwrap().as_str(), "a.bc");
+        assert_eq!(DomainName::parse(&padded(MAX_INPUT_LEN + 1)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn names_are_found_and_shown_by_their_text() {
+        let domain: DomainName = "Example.COM".parse().unwrap();
+        let selector: Selector = "S1".parse().unwrap();
+        assert_eq!(
+            format!("{domain} {domain:?} {selector} {selector:?}"),
+            "example.com \"example.com\" s1 \"s1\""
+        );
+        assert_eq!((domain.as_ref(), selector.as_ref()), ("example.com", "s1"));
+        assert_eq!("a b".parse::<DomainName>(), Err(NameError::BadCharacter));
+        assert_eq!("a b".parse::<Selector>(), Err(NameError::BadCharacter));
+        // A map is asked with text.
+        assert_eq!(BTreeSet::from([domain.clone()]).get("example.com"), Some(&domain));
+        assert_eq!(BTreeSet::from([selector.clone()]).get("s1"), Some(&selector));
+        assert_eq!(
+            [1, 2, 3],
+            ["com", "example.com", "a.example.com"]
+                .map(|n| DomainName::parse(n).unwrap().label_count())
+        );
     }
 
     #[test]

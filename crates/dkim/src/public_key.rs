@@ -158,7 +158,7 @@ impl RsaKey {
     }
 
     fn verifies_short(&self, digest_info: &[u8], digest: &Digest, signature: &[u8]) -> bool {
-        let exponent = self.exponent.iter().fold(0_u64, |sum, octet| sum << 8 | u64::from(*octet));
+        let exponent = self.exponent.iter().fold(0, |sum, octet| sum * 256 + u64::from(*octet));
         short_rsa::verifies(&self.modulus, exponent, digest_info, digest.as_ref(), signature)
     }
 }
@@ -268,7 +268,7 @@ fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
         // Three octets of length are far more than the longest key needs.
         long @ 0x81..=0x83 => {
             let (octets, rest) = rest.split_at_checked(usize::from(long & 0x7F))?;
-            let length = octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+            let length = octets.iter().fold(0, |sum, octet| sum * 256 + usize::from(*octet));
             (length, rest)
         }
         _ => return None,
@@ -289,8 +289,8 @@ fn positive(integer: &[u8]) -> Option<&[u8]> {
 }
 
 fn bit_len(number: &[u8]) -> u32 {
-    let octets = u32::try_from(number.len()).unwrap_or(u32::MAX / 8);
-    octets * 8 - number.first().map_or(0, |octet| octet.leading_zeros())
+    let unused = number.first().map_or(0, |octet| octet.leading_zeros() as usize);
+    u32::try_from(number.len() * 8 - unused).unwrap_or(u32::MAX)
 }
 
 fn is_even(number: &[u8]) -> bool {
@@ -332,3 +332,98 @@ const SHA256_DIGEST_INFO: &[u8] = &[
     0x30, 0x31, 0x30, 0x0D, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, length[0], length[1]], content].concat()
+    }
+
+    /// An RSAPublicKey with a modulus of so many octets, this exponent, and something behind them.
+    fn pkcs1(octets: usize, exponent: &[u8], rest: &[u8]) -> Vec<u8> {
+        let modulus = [&[0, 0x80][..], &vec![1; octets - 1]].concat();
+        element(
+            SEQUENCE,
+            &[&element(INTEGER, &modulus), &element(INTEGER, exponent), rest].concat(),
+        )
+    }
+
+    /// A SubjectPublicKeyInfo with this OID and this key, and something behind each of them.
+    fn spki(oid: &[u8], key: &[u8], in_bits: &[u8], in_outer: &[u8]) -> Vec<u8> {
+        let algorithm =
+            element(SEQUENCE, &[&element(OBJECT_IDENTIFIER, oid)[..], &[5, 0]].concat());
+        let bits = element(BIT_STRING, &[&[0], key, in_bits].concat());
+        element(SEQUENCE, &[&algorithm, &bits, in_outer].concat())
+    }
+
+    #[test]
+    fn both_forms_of_an_rsa_key_are_read_to_their_end() {
+        let key = pkcs1(128, &[1, 0, 1], &[]);
+        let good = PublicKey::from_rsa_der(&key).unwrap();
+        let parse = |der: &[u8]| PublicKey::from_rsa_der(der);
+        assert_eq!(parse(&spki(RSA_ENCRYPTION, &key, &[], &[])), Ok(good));
+        // id-RSASSA-PSS differs in its last octet.
+        let pss = [&RSA_ENCRYPTION[..8], &[0x0A]].concat();
+        for der in [
+            pkcs1(128, &[1, 0, 1], &[5, 0]),
+            [&key[..], &[0]].concat(),
+            spki(&pss, &key, &[], &[]),
+            spki(RSA_ENCRYPTION, &key, &[0], &[]),
+            spki(RSA_ENCRYPTION, &key, &[], &[5, 0]),
+            [&spki(RSA_ENCRYPTION, &key, &[], &[])[..], &[0]].concat(),
+            element(SEQUENCE, &[]),
+            element(INTEGER, &key),
+            // A length in four octets, and one without end.
+            [&[SEQUENCE, 0x84, 0, 0], &key[2..]].concat(),
+            [&[SEQUENCE, 0x80], &key[4..]].concat(),
+        ] {
+            assert_eq!(parse(&der), Err(PublicKeyError::NotRsaDer), "{der:02x?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_equal_by_their_numbers() {
+        let rsa = |octets, exponent: &[u8]| {
+            PublicKey::from_rsa_der(&pkcs1(octets, exponent, &[])).unwrap()
+        };
+        let ed25519 = |octet| PublicKey::from_ed25519(&[octet; 32]).unwrap();
+        let keys = [
+            rsa(128, &[1, 0, 1]),
+            rsa(128, &[3]),
+            rsa(129, &[1, 0, 1]),
+            rsa(129, &[3]),
+            ed25519(1),
+            ed25519(2),
+        ];
+        for (one, key) in keys.iter().enumerate() {
+            for (two, other) in keys.iter().enumerate() {
+                assert_eq!(key == other, one == two, "{key:?} {other:?}");
+            }
+        }
+        assert_eq!(
+            format!("{:?} {:?}", keys[0], keys[4]),
+            "PublicKey(RSA, 1024 bits) PublicKey(Ed25519)"
+        );
+    }
+
+    #[test]
+    fn the_shortest_keys_are_read_and_only_long_ones_go_to_the_library() {
+        let with_top = |top: u8, octets: usize| {
+            let modulus = [&[0, top][..], &vec![1; octets - 1]].concat();
+            let der =
+                element(SEQUENCE, &[element(INTEGER, &modulus), element(INTEGER, &[3])].concat());
+            PublicKey::from_rsa_der(&der)
+        };
+        assert_eq!(with_top(0x80, 46).unwrap().rsa_bits(), Some(LEAST_RSA_BITS));
+        assert_eq!(with_top(0x40, 46), Err(PublicKeyError::RsaTooShort { bits: 367 }));
+        for (top, bits, is_long) in [(0x7F, 1023, false), (0x80, 1024, true), (0xFF, 1024, true)] {
+            let key = with_top(top, 128).unwrap();
+            assert_eq!(key.rsa_bits(), Some(bits));
+            let Material::Rsa(key) = &*key.0 else { panic!("an RSA key") };
+            assert_eq!(key.parsed.is_some(), is_long, "{bits}");
+        }
+    }
+}

@@ -578,9 +578,68 @@ mod tests {
     }
 
     #[test]
+    fn the_start_of_a_name_decides_most_comparisons() {
+        let starts = [
+            "From",
+            "Date",
+            "X",
+            "XX",
+            "X-Abcdef",
+            "X-Abcdefg",
+            "X-Abcdeo",
+            "X-Abcdeog",
+            "X-Spam-Score",
+            "X-Spam-Status",
+        ];
+        for (place, one) in starts.iter().enumerate() {
+            assert_eq!(start_of_name(one.as_bytes()), start_of_name(one.to_uppercase().as_bytes()));
+            for two in starts.iter().skip(place + 1) {
+                assert_ne!(
+                    start_of_name(one.as_bytes()),
+                    start_of_name(two.as_bytes()),
+                    "{one} {two}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn from_may_be_signed_by_each_class() {
+        let classes = |oversigned: &[&str], if_present: &[&str], as_present: &[&str]| {
+            let names = |texts: &[&str]| texts.iter().map(|text| name(text)).collect();
+            FieldSelection::by_class(FieldClasses {
+                oversigned: names(oversigned),
+                oversigned_if_present: names(if_present),
+                as_present: as_present.iter().map(|text| text.parse().unwrap()).collect(),
+            })
+        };
+        let raw = b"From: a\r\nFor: b\r\nTo: c\r\n";
+        for (selection, want) in [
+            (classes(&["from"], &["To"], &[]), "from:from:To:To"),
+            (classes(&["To"], &["FROM"], &["X"]), "To:To:FROM:FROM"),
+            (classes(&["To"], &[], &["From"]), "To:To:From"),
+            (classes(&[], &[], &["F*"]), "From:For"),
+        ] {
+            assert_eq!(names(&selection.unwrap(), raw), want);
+        }
+        for missing in [classes(&["To"], &["Cc"], &["X", "Fromm*", "Fr"]), classes(&[], &[], &[])] {
+            assert_eq!(missing.unwrap_err(), SelectionError::FromMissing);
+        }
+        // Each class is checked.
+        let long = "x".repeat(MAX_SELECTABLE_NAME_LEN + 1);
+        for (bad, error) in
+            [("a;b", SelectionError::BadName), (&*long, SelectionError::NameTooLong)]
+        {
+            assert_eq!(classes(&["From", bad], &[], &[]).unwrap_err(), error);
+            assert_eq!(classes(&["From"], &[bad], &[]).unwrap_err(), error);
+            assert_eq!(bad.parse::<FieldPattern>().unwrap_err(), error);
+        }
+    }
+
+    #[test]
     fn fields_are_picked_from_the_bottom() {
         // The same in a header of usual size and in one that is sorted.
-        for fill in [0, MAX_UNSORTED] {
+        for fill in [0, MAX_UNSORTED - 7, MAX_UNSORTED - 6, MAX_UNSORTED] {
             let fields = b"A: 1\r\nB: 2\r\na: 3\r\nAB: 4\r\nA : 5\r\nnone\r\nLong-Name-1: 6\r\n";
             let raw = [&b"Long-Name-2:\r\n".repeat(fill)[..], fields].concat();
             let header = Header::parse(&raw).unwrap();

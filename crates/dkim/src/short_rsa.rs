@@ -111,12 +111,12 @@ fn is_less(a: &[u32], b: &[u32]) -> bool {
 fn limbs(octets: &[u8]) -> Vec<u32> {
     octets
         .rchunks(4)
-        .map(|limb| limb.iter().fold(0, |sum, octet| sum << 8 | u32::from(*octet)))
+        .map(|limb| limb.iter().fold(0, |sum, octet| sum * 256 + u32::from(*octet)))
         .collect()
 }
 
 fn low_half(number: u64) -> u32 {
-    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+    number as u32
 }
 
 /// A modulus of 1023 bits has 128 octets.
@@ -139,6 +139,40 @@ mod tests {
             let got = power(&number(base), exponent, &number(modulus));
             assert_eq!(got, number(u64::try_from(want).unwrap()), "{base}^{exponent}");
         }
+    }
+
+    /// What a signature becomes by the public operation: `00 01 FF… 00`, DigestInfo, digest.
+    fn encoded(octets: usize, padding: u8) -> Vec<u8> {
+        [&[0, 1][..], &vec![padding; octets - 6], &[0], b"i", b"hh"].concat()
+    }
+
+    /// With the exponent 1 each signature is what it becomes, so no key is needed.
+    fn verifies_as_it_is(modulus: &[u8], signature: &[u8]) -> bool {
+        verifies(modulus, 1, b"i", b"hh", signature)
+    }
+
+    #[test]
+    fn the_padding_has_eight_octets_at_least_and_a_number_has_one_form() {
+        for octets in [14, 15, 64, 128] {
+            assert!(verifies_as_it_is(&vec![0xFF; octets], &encoded(octets, 0xFF)), "{octets}");
+            assert!(!verifies_as_it_is(&vec![0xFF; octets], &encoded(octets, 0xFE)), "{octets}");
+        }
+        assert!(!verifies_as_it_is(&[0xFF; 13], &encoded(13, 0xFF)));
+        assert!(!verifies_as_it_is(&[0xFF; 129], &encoded(129, 0xFF)));
+        // Of another length than the modulus, or the same number and once the modulus.
+        let signature = encoded(64, 0xFF);
+        assert!(!verifies_as_it_is(&[0xFF; 64], &signature[1..]));
+        assert!(!verifies_as_it_is(&[0xFF; 64], &[&[0], &signature[..]].concat()));
+        let modulus = [&[0x40; 63][..], &[1]].concat();
+        let mut larger = signature.clone();
+        let mut carry = 0;
+        for (octet, other) in larger.iter_mut().zip(&modulus).rev() {
+            let sum = u16::from(*octet) + u16::from(*other) + carry;
+            (*octet, carry) = (sum.to_le_bytes()[0], sum >> 8);
+        }
+        assert!(verifies_as_it_is(&modulus, &signature));
+        assert!(!verifies_as_it_is(&modulus, &larger));
+        assert!(!verifies_as_it_is(&signature, &signature));
     }
 
     #[test]

@@ -33,3 +33,19 @@ impl fmt::Display for UnixTime {
         fmt::Display::fmt(&self.0, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counted_in_seconds() {
+        let time = UnixTime(1_790_000_000);
+        assert_eq!(time.as_secs(), 1_790_000_000);
+        assert_eq!(time.to_string(), "1790000000");
+        assert_eq!(time.plus_secs(5), UnixTime(1_790_000_005));
+        assert_eq!(UnixTime(u64::MAX).plus_secs(1), UnixTime(u64::MAX));
+        assert_eq!(time.plus_secs(5).secs_since(time), 5);
+        assert_eq!(time.secs_since(time.plus_secs(5)), 0);
+    }
+}
