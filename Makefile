@@ -1,7 +1,6 @@
 # The main commands. Everything they make lies in target/ and build/.
 
-.PHONY: demo test bench soak fuzz fuzz-planted peers lint
-.PHONY: demo test bench soak mutants peers lint
+.PHONY: demo test bench soak fuzz fuzz-planted mutants peers lint
 
 # Builds Postseal and runs its main job on real messages, end to end.
 demo:
@@ -31,6 +30,7 @@ fuzz:
 # Shows that each fuzz target finds a mistake that was made for it, within 30 s.
 fuzz-planted:
 	fuzz/planted
+
 # Changes one thing at a time in crates/dkim and fails if no test notices. Takes hours; goes on where it stopped. MUTANTS_SHARD=1/4 does a quarter.
 mutants:
 	@tests/mutants
