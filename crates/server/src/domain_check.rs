@@ -181,12 +181,9 @@ impl DomainCheck {
             // While the unit lasts nobody can commit another key of that name: whoever has done so before
             // is found here, and whoever does so later publishes later.
             let unit = store.write(now).await?;
-            let published = store.published_keys(&key.domain, drained_at(now)).await?;
-            let heir = published
-                .iter()
-                .find(|other| other.selector == key.selector && other.domain == key.domain);
+            let heir = store.published_key(&key.domain, &key.selector, drained_at(now)).await?;
             match heir {
-                Some(heir) => self.publish(heir)?,
+                Some(heir) => self.publish(&heir)?,
                 None => self.zones.remove(&owner)?,
             }
             drop(unit);

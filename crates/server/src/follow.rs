@@ -3,8 +3,11 @@
 //! The store says when something was committed by this process; a look every half second finds what
 //! another process committed. What changed since the snapshot's revision is applied to it, and the
 //! result goes behind the one pointer that messages take it from. A store that cannot be read leaves
-//! the last snapshot in place: mail is signed from it, and the failure is counted and logged once. A row that
-//! is damaged is logged, counted and left as it was last known, and the others go on.
+//! the last snapshot in place: mail is signed from it, and the failure is counted and logged once.
+//!
+//! A changed row that is damaged is logged and counted, and the others go on. It is left as it was last known,
+//! but a domain signs no more: the change may have been that its key is gone. A start, and a load of
+//! everything, need every row.
 //!
 //! A key that signs no more is dropped from memory with the change that says so.
 
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postseal_engine::{ApplyError, Change, DomainRow, KeyEntry, PolicyLayer, Revision, Snapshot};
-use postseal_store::{Loaded, Store, StoreError};
+use postseal_store::{Damaged, Store, StoreError};
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +46,8 @@ impl Follower {
         base_policy: PolicyLayer,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let snapshot = loaded(store.load_all().await?, &base_policy, &metrics);
+        let (revision, rows) = store.load_all().await?;
+        let snapshot = Snapshot::load(revision, rows).with_base_policy(base_policy.clone());
         metrics.snapshot_revision.set(snapshot.revision().get().cast_signed());
         metrics.snapshot_confirmed.set(clock::now().as_secs() as f64);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -97,8 +101,10 @@ impl Follower {
                     self.metrics.snapshot_confirmed.set(clock::now().as_secs() as f64);
                     return Ok(current.revision());
                 }
-                Ok(changes) => {
+                Ok(mut changes) => {
                     report(&changes.damaged, &self.metrics);
+                    changes.rows.extend(stopped(&current, &changes.damaged));
+                    changes.rows.sort_by_key(|(revision, _)| *revision);
                     let had = keys_of_changed(&current, &changes.rows);
                     let next = current.apply(changes.rows)?.up_to(changes.until)?;
                     let left = had.into_iter().filter(|key| !signs(&next, key)).collect();
@@ -107,9 +113,9 @@ impl Follower {
                 // This signer was away for longer than the log reaches back. Loading everything takes as long as
                 // it takes; each query in it has a limit of its own.
                 Err(StoreError::Forgotten) => {
-                    let all = self.store.load_all().await?;
-                    let next = loaded(all, &self.base_policy, &self.metrics);
-                    (next, LeftKeys::Unknown)
+                    let (revision, rows) = self.store.load_all().await?;
+                    let next = Snapshot::load(revision, rows);
+                    (next.with_base_policy(self.base_policy.clone()), LeftKeys::Unknown)
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -164,16 +170,22 @@ fn keys(row: &DomainRow) -> Vec<Arc<KeyEntry>> {
     std::iter::once(keys.rsa()).chain(keys.ed25519()).cloned().collect()
 }
 
-fn loaded(all: Loaded, base_policy: &PolicyLayer, metrics: &Metrics) -> Snapshot {
-    report(&all.damaged, metrics);
-    Snapshot::load(all.revision, all.rows).with_base_policy(base_policy.clone())
+/// The domains whose rows cannot be read, as they were last known but without keys.
+fn stopped(before: &Snapshot, damaged: &[Damaged]) -> Vec<(Revision, Change)> {
+    let stop = |damaged: &Damaged| {
+        let (owner, name) = damaged.domain.as_ref()?;
+        let row = before.sending_domain(*owner, name);
+        let row = row.filter(|row| row.owner() == *owner && row.is_verified())?;
+        Some((damaged.revision, Change::Domain(row.clone().verified())))
+    };
+    damaged.iter().filter_map(stop).collect()
 }
 
 /// Tells an operator of rows that cannot be read.
-fn report(damaged: &[StoreError], metrics: &Metrics) {
+fn report(damaged: &[Damaged], metrics: &Metrics) {
     metrics.damaged_rows.inc_by(damaged.len() as u64);
     for row in damaged.iter().take(MAX_TOLD) {
-        error!(error = %row, "a row of the store is left out; signing goes on without what it says");
+        error!(error = %row.error, "a changed row of the store cannot be read; all else goes on");
     }
     if let Some(more) = damaged.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
         error!(more, "more rows of the store are damaged");
@@ -232,6 +244,31 @@ mod tests {
             signing = signing.with_ed25519(entry(key)).unwrap();
         }
         Change::Domain(row.signing(signing).unwrap())
+    }
+
+    #[test]
+    fn a_domain_whose_row_is_damaged_stays_its_owners_and_signs_no_more() {
+        let name = DomainName::parse("a.example").unwrap();
+        let before =
+            Snapshot::load(Revision::new(1), [domain("a.example", &[(1, Algorithm::RsaSha256)])]);
+        let damaged = |owner| Damaged {
+            revision: Revision::new(2),
+            domain: Some((owner, name.clone())),
+            error: StoreError::Busy,
+        };
+        let changes = stopped(&before, &[damaged(OWNER)]);
+        let next = before.apply(changes.clone()).unwrap();
+        let row = next.sending_domain(OWNER, &name).unwrap();
+        assert!(row.is_verified() && row.signing_keys().is_none());
+        assert_eq!(next.verified_domain_count(), 1);
+        let left = keys_of_changed(&before, &changes);
+        assert!(left.len() == 1 && !signs(&next, &left[0]));
+
+        // A claim of another tenant is not the owner's row.
+        assert!(stopped(&before, &[damaged(TenantId::new(8))]).is_empty());
+        let not_a_domain =
+            Damaged { revision: Revision::new(2), domain: None, error: StoreError::Busy };
+        assert!(stopped(&before, &[not_a_domain]).is_empty());
     }
 
     #[test]

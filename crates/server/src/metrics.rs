@@ -45,7 +45,7 @@ pub struct Metrics {
     pub snapshot_confirmed: Gauge<f64, AtomicU64>,
     /// Times that the store could not be read for changes.
     pub snapshot_failures: Counter,
-    /// Rows of the store that could not be read and were left out.
+    /// Changed rows of the store that could not be read.
     pub damaged_rows: Counter,
     /// Panics that were caught; each ended one connection or one request.
     pub panics: Counter,
@@ -175,7 +175,7 @@ impl Metrics {
         );
         registry.register(
             "damaged_rows",
-            "Rows of the store that could not be read and were left out",
+            "Changed rows of the store that could not be read",
             self.damaged_rows.clone(),
         );
         registry.register("panics", "Panics that were caught", self.panics.clone());

@@ -103,6 +103,22 @@ impl Signer {
         self.keys.forget(key);
     }
 
+    /// Drops keys again that signed no more when this message, which began before, was signed with them.
+    fn forget_left_keys(&self, decision: &Decision) {
+        let snapshot = self.snapshot.load();
+        for planned in decision.signatures() {
+            let key = &planned.key;
+            let row = snapshot.sending_domain(key.owner, &key.domain);
+            let keys = row.and_then(|row| row.signing_keys());
+            let is_used = keys.is_some_and(|keys| {
+                std::iter::once(keys.rsa()).chain(keys.ed25519()).any(|used| used.id == key.id)
+            });
+            if !is_used {
+                self.forget_key(key);
+            }
+        }
+    }
+
     /// Drops all keys from memory; those that sign are opened again.
     pub fn forget_all_keys(&self) {
         self.keys.forget_all();
@@ -457,6 +473,7 @@ impl InFlight {
             }
             made.push(signature);
         }
+        signer.forget_left_keys(&decision);
         signer.record(&message, &decision, "signed", &made, None);
         Ok(Signed { fields, remove: decision.remove, pool: decision.pool })
     }

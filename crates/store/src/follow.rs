@@ -12,8 +12,8 @@
 //!
 //! Both read in one transaction, which sees one state of the database.
 //!
-//! A row that cannot be read is told beside the others and holds up none of them: a signer keeps what it
-//! last knew of such a row, or at its start does without it, and an operator is told.
+//! A changed row that cannot be read is told beside the others and holds up none of them. Loading everything is
+//! strict: to do without a row would make its domain anybody's, or a policy the default one.
 
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ impl Store {
     /// The rows that changed after `since`, as they are now, in the order of their newest revisions.
     ///
     /// No more than [`MAX_CHANGES`] at a time: apply them, and ask again with [`Changes::until`], until
-    /// that is where it was. [`StoreError::Forgotten`] asks for [`Store::load_all`].
+    /// that is where it was. [`StoreError::Forgotten`] asks for [`Store::load_all`], and so does a log of
+    /// which a row cannot be read: nobody can say what changed there.
     pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
         let mut reader = Reader(self.begin_reading().await?);
         let counter =
@@ -60,41 +61,49 @@ impl Store {
         let mut changes = Changes { until: since, rows: Vec::new(), damaged: Vec::new() };
         for row in reader.fetch_all(query).await? {
             changes.until = revision_of(&row, "revision")?;
-            let change = match RowName::from_log(&row) {
-                Ok(name) => reader.change(name).await,
-                Err(error) => Err(error),
-            };
-            if let Some(change) = readable(change, &mut changes.damaged)? {
-                changes.rows.push((changes.until, change));
+            let name = RowName::from_log(&row).map_err(|_| StoreError::Forgotten)?;
+            match reader.change(&name).await {
+                Ok(change) => changes.rows.push((changes.until, change)),
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    let domain = match name {
+                        RowName::Domain(owner, name) => Some((owner, name)),
+                        RowName::Tenant(_)
+                        | RowName::Pool(_)
+                        | RowName::ApiKey(_)
+                        | RowName::Provider(_)
+                        | RowName::Platform => None,
+                    };
+                    changes.damaged.push(Damaged { revision: changes.until, domain, error });
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(changes)
     }
 
     /// Everything that signing depends on, and the revision at which it is so.
-    pub async fn load_all(&self) -> Result<Loaded, StoreError> {
+    pub async fn load_all(&self) -> Result<(Revision, Vec<Change>), StoreError> {
         let mut reader = Reader(self.begin_reading().await?);
         let counter = reader.fetch_one(sqlx::query("SELECT newest FROM revision")).await?;
         let newest = revision_of(&counter, "newest")?;
 
-        let mut all = Loaded { revision: newest, rows: Vec::new(), damaged: Vec::new() };
         let platform = reader.fetch_one(sqlx::query(SELECT_PLATFORM)).await?;
-        all.take(platform_from(&platform).map(Change::Platform))?;
+        let mut all = vec![Change::Platform(platform_from(&platform)?)];
         for row in reader.fetch_all(sqlx::query(select_provider!("ORDER BY name"))).await? {
-            all.take(provider_from(&row).map(Change::Provider))?;
+            all.push(Change::Provider(provider_from(&row)?));
         }
         for row in reader.fetch_all(sqlx::query(select_pool!("ORDER BY id"))).await? {
-            all.take(pool_from(&row).map(|pool| Change::Pool(PoolRow::from(&pool))))?;
+            all.push(Change::Pool(PoolRow::from(&pool_from(&row)?)));
         }
         for row in reader.fetch_all(sqlx::query(select_tenant!("ORDER BY id"))).await? {
-            all.take(tenant_from(&row).map(|tenant| Change::Tenant(TenantRow::from(&tenant))))?;
+            all.push(Change::Tenant(TenantRow::from(&tenant_from(&row)?)));
         }
         let api_keys = sqlx::query(select_api_key!("WHERE revoked_at IS NULL ORDER BY id"));
         for row in reader.fetch_all(api_keys).await? {
-            all.take(api_key_from(&row).map(|key| Change::ApiKey(ApiKeyRow::from(&key))))?;
+            all.push(Change::ApiKey(ApiKeyRow::from(&api_key_from(&row)?)));
         }
         reader.load_domains(&mut all).await?;
-        Ok(all)
+        Ok((newest, all))
     }
 }
 
@@ -105,41 +114,19 @@ pub struct Changes {
     pub until: Revision,
     /// The rows that changed, each with its newest revision, in the order of these.
     pub rows: Vec<(Revision, Change)>,
-    /// Why other rows that changed could not be read.
-    pub damaged: Vec<StoreError>,
+    /// Other rows that changed and cannot be read.
+    pub damaged: Vec<Damaged>,
 }
 
-/// Everything that signing depends on.
+/// A row that changed and cannot be read.
 #[derive(Debug)]
-pub struct Loaded {
-    /// The revision at which it is so.
+pub struct Damaged {
+    /// The revision of its newest change.
     pub revision: Revision,
-    /// The rows.
-    pub rows: Vec<Change>,
-    /// Why other rows could not be read.
-    pub damaged: Vec<StoreError>,
-}
-
-impl Loaded {
-    fn take(&mut self, row: Result<Change, StoreError>) -> Result<(), StoreError> {
-        self.rows.extend(readable(row, &mut self.damaged)?);
-        Ok(())
-    }
-}
-
-/// A row if it can be read; one that is damaged is noted. Whatever else is wrong concerns all rows.
-fn readable<T>(
-    row: Result<T, StoreError>,
-    damaged: &mut Vec<StoreError>,
-) -> Result<Option<T>, StoreError> {
-    match row {
-        Ok(row) => Ok(Some(row)),
-        Err(error @ StoreError::Corrupt { .. }) => {
-            damaged.push(error);
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    /// The domain that it is about, if it is a domain or one of its keys.
+    pub domain: Option<(TenantId, DomainName)>,
+    /// What is wrong.
+    pub error: StoreError,
 }
 
 /// A transaction that sees one state of the database.
@@ -168,13 +155,13 @@ impl Reader {
     }
 
     /// A row as it is now.
-    async fn change(&mut self, row: RowName) -> Result<Change, StoreError> {
+    async fn change(&mut self, row: &RowName) -> Result<Change, StoreError> {
         match row {
             RowName::Tenant(id) => {
                 let query = sqlx::query(select_tenant!("WHERE id = $1")).bind(i64::from(id.get()));
                 Ok(match self.fetch_optional(query).await? {
                     Some(row) => Change::Tenant(TenantRow::from(&tenant_from(&row)?)),
-                    None => Change::TenantRemoved(id),
+                    None => Change::TenantRemoved(*id),
                 })
             }
             RowName::Domain(owner, name) => {
@@ -183,7 +170,7 @@ impl Reader {
                 };
                 let one = select_domain_row!("WHERE tenant_id = $1 AND name = $2");
                 let Some(row) = self.fetch_optional(of_domain(one)).await? else {
-                    return Ok(Change::DomainRemoved { owner, name });
+                    return Ok(Change::DomainRemoved { owner: *owner, name: name.clone() });
                 };
                 let own = select_key_entry!("AND tenant_id = $1 AND domain = $2 ORDER BY id");
                 let keys = self.fetch_all(of_domain(own)).await?;
@@ -191,17 +178,17 @@ impl Reader {
                 Ok(Change::Domain(domain_row(&row, keys)?))
             }
             RowName::Pool(id) => {
-                let query = sqlx::query(select_pool!("WHERE id = $1")).bind(sql_pool_id(&id));
+                let query = sqlx::query(select_pool!("WHERE id = $1")).bind(sql_pool_id(id));
                 Ok(match self.fetch_optional(query).await? {
                     Some(row) => Change::Pool(PoolRow::from(&pool_from(&row)?)),
-                    None => Change::PoolRemoved(id),
+                    None => Change::PoolRemoved(id.clone()),
                 })
             }
             RowName::ApiKey(hash) => {
                 let query = sqlx::query(select_api_key!("WHERE hash = $1 AND revoked_at IS NULL"));
                 Ok(match self.fetch_optional(query.bind(hash.0.to_vec())).await? {
                     Some(row) => Change::ApiKey(ApiKeyRow::from(&api_key_from(&row)?)),
-                    None => Change::ApiKeyRemoved(hash),
+                    None => Change::ApiKeyRemoved(*hash),
                 })
             }
             RowName::Provider(name) => {
@@ -209,7 +196,7 @@ impl Reader {
                 let row = self.fetch_optional(query.bind(name.as_str().to_owned())).await?;
                 Ok(match row {
                     Some(row) => Change::Provider(provider_from(&row)?),
-                    None => Change::ProviderRemoved(name),
+                    None => Change::ProviderRemoved(name.clone()),
                 })
             }
             RowName::Platform => {
@@ -220,7 +207,7 @@ impl Reader {
     }
 
     /// All domains with the keys that sign for them, a page of each at a time.
-    async fn load_domains(&mut self, all: &mut Loaded) -> Result<(), StoreError> {
+    async fn load_domains(&mut self, all: &mut Vec<Change>) -> Result<(), StoreError> {
         let mut after = (-1, String::new());
         loop {
             let query = sqlx::query(select_domain_row!(
@@ -244,23 +231,21 @@ impl Reader {
             let mut keys = keys.iter().map(key_entry).peekable();
             for row in &rows {
                 let columns = Columns::new(row, "domain", &["tenant_id", "name"]);
-                let id =
-                    columns.tenant("tenant_id").and_then(|id| Ok((id, columns.parsed("name")?)));
-                let Some((owner, name)) = readable(id, &mut all.damaged)? else { continue };
+                let (owner, name) = (columns.tenant("tenant_id")?, columns.parsed("name")?);
                 let mut own = Vec::new();
                 // Both come in one order; a key of a domain that is gone is passed over.
                 while let Some(key) = keys.next_if(|key| match key {
                     Ok(key) => (key.owner, &key.domain) <= (owner, &name),
                     Err(_) => true,
                 }) {
-                    let Some(key) = readable(key, &mut all.damaged)? else { continue };
+                    let key = key?;
                     if (key.owner, &key.domain) == (owner, &name) {
                         own.push(key);
                     }
                 }
                 // The order of the index, which is free, is that of the selectors.
                 own.sort_unstable_by_key(|key| key.id);
-                all.take(domain_row(row, own).map(Change::Domain))?;
+                all.push(Change::Domain(domain_row(row, own)?));
             }
             after = until;
         }

@@ -208,7 +208,25 @@ impl Store {
         ))
         .bind(sql_time(from))
         .bind(sql_time(until));
-        self.fetch_all(query).await?.iter().map(key_from).collect()
+        // One that cannot be read keeps its record in the DNS, and the others are not kept with it.
+        Ok(self.fetch_all(query).await?.iter().filter_map(|row| key_from(row).ok()).collect())
+    }
+
+    /// Says whether a key of that name has to be in the DNS, as [`Store::published_keys`] means it, and which.
+    pub async fn published_key(
+        &self,
+        domain: &DomainName,
+        selector: &Selector,
+        since: UnixTime,
+    ) -> Result<Option<StoredKey>, StoreError> {
+        let query = sqlx::query(select_key!(
+            "WHERE domain = $1 AND selector = $2 AND ((sealed IS NOT NULL AND state <> 'created') \
+             OR (sealed IS NULL AND first_seen IS NOT NULL AND updated_at >= $3)) ORDER BY id LIMIT 1"
+        ))
+        .bind(domain.as_str())
+        .bind(selector.as_str())
+        .bind(sql_time(since));
+        self.fetch_optional(query).await?.as_ref().map(key_from).transpose()
     }
 }
 

@@ -73,9 +73,10 @@ impl Serialize for One<'_> {
             reason: report.outcome.to_string(),
             code: report.outcome.code(),
             cause: report.outcome.cause(),
-            remarks: match &report.outcome {
-                Outcome::Verified(remarks) => remarks.codes().collect(),
-                _ => Vec::new(),
+            remarks: if let Outcome::Verified(remarks) = &report.outcome {
+                remarks.codes().collect()
+            } else {
+                Vec::new()
             },
             field: report.field,
             key_name: key_name.as_ref().map(DomainName::as_str),

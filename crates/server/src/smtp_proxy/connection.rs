@@ -366,7 +366,7 @@ impl Client<'_> {
                         return about_message(answers.mail);
                     }
                     Ok((connection, answers)) => {
-                        (Route::Open { hop, connection: Some(connection), share }, answers.mail)
+                        (Route::Open { hop, connection, share }, answers.mail)
                     }
                 }
             }
@@ -385,38 +385,24 @@ impl Client<'_> {
     async fn recipient(&mut self, recipient: Recipient) -> Reply {
         let door = self.door;
         let Some(transaction) = &mut self.transaction else { return lost() };
-        if transaction.recipients_room.grow_by(recipient.footprint()).is_err() {
+        let footprint = recipient.footprint();
+        if transaction.recipients_room.grow_by(footprint).is_err() {
             door.metrics.held_refusals.inc();
             return full();
         }
-        let reply = match &mut transaction.route {
-            Route::ByHeader => Reply::new(ReplyCode::OK, (1, 5), "recipient ok"),
-            Route::Open { hop, connection: slot, .. } => {
-                let Some(connection) = slot else { return HopError::Closed.reply() };
-                let recipients = std::slice::from_ref(&recipient);
-                if let Err(reply) =
-                    suits(&transaction.mail, recipients, None, connection.extensions())
-                {
-                    return reply;
-                }
-                match connection.recipient(&recipient).await {
-                    Ok(reply) if is_negative(&reply) => return about_message(reply),
-                    Ok(reply) => reply,
-                    Err(error) => {
-                        *slot = None;
-                        return failed(hop, &error);
-                    }
-                }
-            }
-        };
-        transaction.recipients.push(recipient);
+        let reply = transaction.answer_recipient(&recipient).await;
+        if is_negative(&reply) {
+            transaction.recipients_room.shrink_by(footprint);
+        } else {
+            transaction.recipients.push(recipient);
+        }
         reply
     }
 
     fn message_start(&mut self) -> Reply {
         let door = self.door;
         let Some(transaction) = &mut self.transaction else { return lost() };
-        if let Route::Open { connection: None, .. } = transaction.route {
+        if matches!(transaction.route, Route::Broken) {
             self.drop_transaction();
             return HopError::Closed.reply();
         }
@@ -531,10 +517,8 @@ impl Client<'_> {
 
     /// Forgets the transaction. The hop forgets it when the connection is used next, by RSET.
     fn drop_transaction(&mut self) {
-        if let Some(Transaction {
-            route: Route::Open { hop, connection: Some(connection), .. },
-            ..
-        }) = self.transaction.take()
+        if let Some(Transaction { route: Route::Open { hop, connection, .. }, .. }) =
+            self.transaction.take()
         {
             hop.give_back(connection);
         }
@@ -553,6 +537,32 @@ impl Client<'_> {
             HeldError::Io(_) => {
                 tracing::error!(%error, "a message cannot be held");
                 Reply::new(ReplyCode::LOCAL_ERROR, (3, 0), "the message cannot be kept here now")
+            }
+        }
+    }
+}
+
+impl Transaction {
+    /// What the client gets for a recipient: our yes, or what the hop says.
+    async fn answer_recipient(&mut self, recipient: &Recipient) -> Reply {
+        match &mut self.route {
+            Route::ByHeader => Reply::new(ReplyCode::OK, (1, 5), "recipient ok"),
+            Route::Broken => HopError::Closed.reply(),
+            Route::Open { hop, connection, .. } => {
+                let recipients = std::slice::from_ref(recipient);
+                let offered = connection.extensions();
+                if let Err(reply) = suits(&self.mail, recipients, None, offered) {
+                    return reply;
+                }
+                match connection.recipient(recipient).await {
+                    Ok(reply) if is_negative(&reply) => about_message(reply),
+                    Ok(reply) => reply,
+                    Err(error) => {
+                        let reply = failed(hop, &error);
+                        self.route = Route::Broken;
+                        reply
+                    }
+                }
             }
         }
     }

@@ -36,6 +36,7 @@ pub(super) async fn hand_on(door: &Door, transaction: Transaction, summary: Summ
         // Said by the content, whether or not the client said so.
         mail.body = Some(BodyType::EightBitMime);
     }
+    let _share;
     let begun = match route {
         Route::ByHeader => {
             let octets = Some(summary.octets.saturating_add(ADDED_OCTETS));
@@ -52,10 +53,10 @@ pub(super) async fn hand_on(door: &Door, transaction: Transaction, summary: Summ
                 },
             }
         }
+        Route::Broken => return HopError::Closed.reply(),
         Route::Open { hop: open, connection, share } => {
-            // From here on the client keeps nothing waiting.
-            drop(share);
-            let Some(connection) = connection else { return HopError::Closed.reply() };
+            // Held to the end, as the connection is.
+            _share = share;
             if !Arc::ptr_eq(&open, &hop) {
                 // The pool was given another hop in between. It never leaves by the old one in silence.
                 open.give_back(connection);
@@ -105,7 +106,7 @@ pub(super) async fn hand_on(door: &Door, transaction: Transaction, summary: Summ
         }
         Ok(MessageReply::BrokeOff(reply)) => {
             tracing::info!(queue_id = id, hop = hop.name(), %reply, "a message is refused before its end");
-            reply
+            about_message(reply)
         }
         Ok(MessageReply::ToMessage(reply)) => {
             tracing::info!(event = "handed_on", queue_id = id, hop = hop.name(), %reply);

@@ -89,6 +89,13 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives a part of it back.
+    pub(super) fn shrink_by(&mut self, octets: usize) {
+        let octets = (octets as u64).min(self.octets);
+        self.room.0.memory.give_back(octets);
+        self.octets -= octets;
+    }
+
     /// Takes more until it is `octets` in all.
     pub(super) fn grow_to(&mut self, octets: usize) -> Result<(), HeldError> {
         let octets = octets as u64;

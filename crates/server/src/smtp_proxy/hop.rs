@@ -394,7 +394,7 @@ pub(super) enum MessageReply {
     ToData(Reply),
     /// Its reply to the final dot.
     ToMessage(Reply),
-    /// Its refusal in the middle of the content, after which it closed the connection.
+    /// Its refusal in the middle of the content, after which it took no more.
     BrokeOff(Reply),
 }
 
@@ -480,7 +480,8 @@ impl Connection {
         }
         match self.content(before, held).await {
             Ok(()) => {}
-            Err(error) if error.is_broken() => {
+            // Closed, or read no more.
+            Err(error @ HopError::Broken(_)) => {
                 return self.last_words().await.map(MessageReply::BrokeOff).ok_or(error);
             }
             Err(error) => return Err(error),
@@ -502,7 +503,7 @@ impl Connection {
         Ok(self.transport.flush(self.timeouts.block).await?)
     }
 
-    /// What a hop said before it closed the connection while content was sent: servers answer in the
+    /// What a hop said before it closed the connection, or read no more, while content was sent: servers answer in the
     /// middle of a message that is too large, or that a filter has seen enough of. Only a refusal counts:
     /// a message that was not whole cannot have been taken.
     async fn last_words(&mut self) -> Option<Reply> {

@@ -3,8 +3,9 @@
 //! Where recipients go to the hop at once, a connection to it belongs to a client from `MAIL` on, for as long
 //! as the client takes. Nobody may take all of them that way. A fixed bound for each tenant would waste
 //! what others leave, so the bound moves: a tenant may hold up to [`TIMES_FREE`] times as many as are free. One
-//! alone gets nine tenths, two get some 47 of 100 each, and a newcomer always finds one. Known from switches that
-//! share the memory for their queues (Choudhury and Hahne, 'Dynamic queue length thresholds', 1998).
+//! alone gets nine tenths, two get some 47 of 100 each. Known from switches that share the memory for their queues
+//! (Choudhury and Hahne, 'Dynamic queue length thresholds', 1998). The last [`KEPT`] are for tenants that hold
+//! none, one for each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +48,8 @@ impl Shares {
         let mut held = self.lock();
         let free = self.capacity.saturating_sub(held.total);
         let own = held.by_tenant.get(&tenant).copied().unwrap_or(0);
-        if own >= free.saturating_mul(TIMES_FREE) {
+        let may_take = if own == 0 { free > 0 } else { free > KEPT && own < free * TIMES_FREE };
+        if !may_take {
             return None;
         }
         held.total += 1;
@@ -85,6 +87,9 @@ impl Drop for Share {
 /// How many times the free connections a tenant may hold.
 const TIMES_FREE: usize = 9;
 
+/// How many connections only tenants get that hold none. No official reference.
+const KEPT: usize = 5;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,18 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn one_gets_most_and_a_newcomer_always_some() {
+    fn one_gets_most_and_newcomers_one_each() {
         let shares = Arc::new(Shares::of(100));
         let one = take_all(&shares, 1);
         assert_eq!(one.len(), 90);
-        let two = take_all(&shares, 2);
-        assert_eq!(two.len(), 9);
-        let three = take_all(&shares, 3);
-        assert_eq!(three.len(), 1);
+        let others: Vec<_> = (2..10).map(|tenant| take_all(&shares, tenant)).collect();
+        let counts: Vec<_> = others.iter().map(Vec::len).collect();
+        assert_eq!(counts, [5, 1, 1, 1, 1, 1, 0, 0]);
 
         drop(one);
         assert_eq!(take_all(&shares, 2).len(), 81);
-        drop((two, three));
+        drop(others);
         let held = shares.lock();
         assert_eq!((held.total, held.by_tenant.len()), (0, 0));
     }
@@ -130,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_goes_on_when_one_is_given_back() {
-        let shares = Arc::new(Shares::of(10));
+        let shares = Arc::new(Shares::of(20));
         let mut all = take_all(&shares, 1);
         let waiting = tokio::spawn({
             let shares = Arc::clone(&shares);
@@ -140,7 +144,7 @@ mod tests {
         assert!(!waiting.is_finished());
         all.pop();
         let share = waiting.await.unwrap();
-        assert_eq!(shares.lock().total, 9);
+        assert_eq!(shares.lock().total, 15);
         drop(share);
     }
 }

@@ -28,11 +28,12 @@ pub(super) enum Route {
     /// To this hop, which has answered the envelope.
     Open {
         hop: Arc<Hop>,
-        /// `None` after it broke.
-        connection: Option<Box<Connection>>,
+        connection: Box<Connection>,
         /// The tenant's right to it.
         share: Share,
     },
+    /// To a hop whose connection broke.
+    Broken,
 }
 
 /// A message that is coming in.

@@ -198,7 +198,7 @@ pub(crate) async fn everything_is_loaded_across_pages(store: Store) {
     unit.delete_domain(owners[0], &name("d0.example")).await.unwrap();
     unit.commit().await.unwrap();
 
-    let all = store.load_all().await.unwrap().rows;
+    let (_, all) = store.load_all().await.unwrap();
     let domains: Vec<_> = all
         .iter()
         .filter_map(|change| if let Change::Domain(row) = change { Some(row) } else { None })

@@ -186,6 +186,17 @@ async fn recipients_take_room_too() {
         };
         assert_eq!((refused.code, refused.enhanced_code()), (452, Some("4.3.1")), "{refused}");
         assert!((50..120).contains(&taken), "{taken} recipients of some 500 octets in 50,000");
+        // One that is refused takes none.
+        if !pool_from_header {
+            assert_eq!(client.command("RSET").unwrap().code, 250);
+            assert_eq!(client.mail("ann@signed.example").unwrap().code, 250);
+            sink.refuse_recipient("no@example.org", "550 5.1.1 <no@example.org> unknown");
+            for _ in 0..300 {
+                let reply = client.rcpt("no@example.org> ORCPT=rfc822;no@example.org").unwrap();
+                assert_eq!(reply.code, 550, "{reply}");
+            }
+            assert_eq!(client.rcpt("bob@example.org").unwrap().code, 250);
+        }
         drop(client);
         proxy.stop().await;
     }
@@ -331,7 +342,7 @@ async fn a_silent_client_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_trickles_is_ended() {
     let sink = Sink::start().unwrap();
-    let limit = Duration::from_millis(400);
+    let limit = Duration::from_secs(1);
     let timeouts = Timeouts { command: limit, message: limit, ..Timeouts::default() };
     let setup = Setup { hops: default_hop(&sink), timeouts, ..Setup::default() };
     let proxy = Proxy::start(setup).await;
@@ -373,8 +384,11 @@ async fn a_client_that_trickles_is_ended() {
         let mut said = Vec::new();
         tokio::select! {
             () = drip => {}
-            // The end may be a reset, since what was sent last is never read.
-            _ = replies.read_to_end(&mut said) => {}
+            read = replies.read_to_end(&mut said) => {
+                // The end may be a reset, since what was sent last is never read.
+                let said = String::from_utf8_lossy(&said);
+                assert!(read.is_err() || said.contains("421 4.4.2"), "{begin:?} {drop:?}: {said}");
+            }
             () = sleep(Duration::from_secs(60)) => panic!("{begin:?} {drop:?}"),
         }
     }

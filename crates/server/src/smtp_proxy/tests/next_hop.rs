@@ -143,6 +143,7 @@ async fn a_refusal_in_the_middle_of_the_content_is_passed_on() {
     let cases = [
         ("552 5.3.4 too large\r\n", "552 5.3.4 too large"),
         ("451 4.7.1 later\r\n", "451 4.7.1 later"),
+        ("421 4.3.2 closing\r\n", "451 4.3.2"),
         // Of a message that was not whole nobody can say that it was taken.
         ("250 2.0.0 queued\r\n", "451 4.4.2"),
         ("", "451 4.4.2"),
@@ -235,7 +236,7 @@ async fn a_tenant_whose_clients_wait_leaves_connections_to_others() {
     let proxy = Proxy::start(Setup {
         hops: default_hop(&sink),
         pool_from_header: false,
-        hop_timeouts: impatient(),
+        hop_timeouts: HopTimeouts { set_up: Duration::from_secs(3), ..HopTimeouts::default() },
         ..Setup::default()
     })
     .await;

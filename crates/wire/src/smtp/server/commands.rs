@@ -180,11 +180,11 @@ impl Session {
             return self.bad_sequence("RCPT comes after MAIL and before the message", out);
         };
         transaction.attempted = transaction.attempted.saturating_add(1);
+        // A client that goes on for long has not read the replies.
+        if transaction.attempted > 2 * MAX_RECIPIENTS {
+            self.errors += 1;
+        }
         if transaction.accepted >= MAX_RECIPIENTS {
-            // A client that goes on for long has not read the replies.
-            if transaction.attempted > 2 * MAX_RECIPIENTS {
-                self.errors += 1;
-            }
             let text = "too many recipients, send the message again for the others";
             Reply::new(ReplyCode::INSUFFICIENT_STORAGE, (5, 3), text).write(out);
             return None;
@@ -226,11 +226,12 @@ impl Session {
             self.junk();
         }
         // The octets come whatever the answer is (RFC 3030 §2), so they are read past.
-        let most = match self.transaction {
-            None => MAX_STRAY_CHUNK,
-            Some(_) => self.max_message().saturating_add(MAX_DISCARDED),
-        };
-        if octets > most {
+        if self.transaction.is_none() && octets > MAX_STRAY_CHUNK {
+            Reply::new(ReplyCode::BAD_SEQUENCE, (5, 1), NO_TRANSACTION).write(out);
+            self.phase = Phase::Closed(CloseReason::ChunkSize);
+            return None;
+        }
+        if octets > self.max_message().saturating_add(MAX_DISCARDED) {
             CommandError::TooLarge.reply().write(out);
             self.phase = Phase::Closed(CloseReason::ChunkSize);
             return None;
@@ -247,7 +248,7 @@ impl Session {
             }
             None => {
                 self.errors += 1;
-                self.phase = refused("MAIL and RCPT come before BDAT");
+                self.phase = refused(NO_TRANSACTION);
                 None
             }
             Some(Transaction { accepted: 0, .. }) => {
@@ -299,6 +300,8 @@ impl Session {
         CommandError::LineTooLong.reply().write(out);
     }
 }
+
+const NO_TRANSACTION: &str = "MAIL and RCPT come before BDAT";
 
 /// Whether the client sent more than the command that is looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
