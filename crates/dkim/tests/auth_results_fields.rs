@@ -288,6 +288,14 @@ fn what_has_two_readings_is_no_result() {
             "mx\ndmarc=fail {fail}\n? dkim=pass header.d=bank.example\\\".evil.example; spf=pass; x\\\"\n",
         ),
         ("mx; dkim=pass header.d=\"a", "mx\n? dkim=pass header.d=\\\"a\n"),
+        ("mx; dkim=fail reason=\"a\"header.d=b", "mx\n? dkim=fail reason=\\\"a\\\"header.d=b\n"),
+        ("mx; dkim=pass header.d=\"a\"@b(c)", "mx\n? dkim=pass header.d=\\\"a\\\"@b(c)\n"),
+        // A backslash quotes only in quotes and comments.
+        ("mx; a\\; dkim=pass", "mx\ndkim=pass {pass}\n? a\\\\\n"),
+        (
+            "mx; dkim=pass (a \\); spf=pass)  (b  c); x=y",
+            "mx\ndkim=pass {pass} (a ); spf=pass) (b c)\nx=y {?}\n",
+        ),
         ("mx; dkim=pass header.d=\"a\"b", "mx\n? dkim=pass header.d=\\\"a\\\"b\n"),
         ("mx; dkim=pass header.d=\"a\"@b\"c\"", "mx\n? dkim=pass header.d=\\\"a\\\"@b\\\"c\\\"\n"),
         ("mx; dkim=pass header.d=a\\b", "mx\n? dkim=pass header.d=a\\\\b\n"),
@@ -316,6 +324,7 @@ fn what_has_two_readings_is_no_result() {
         ("mx; none; none", "mx\n? none\n"),
         // A head that is half a result, or not whole.
         ("dkim=pa\"ss\"; spf=pass", "-\nspf=pass {pass}\n? dkim=pa\\\"ss\\\"\n"),
+        ("a=b=c; spf=pass", "-\nspf=pass {pass}\n? a=b=c\n"),
         ("dkim =", "-\n? dkim =\n"),
         ("\"a\"b; spf=pass", "-\nspf=pass {pass}\n? \\\"a\\\"b\n"),
         ("\"\"; spf=pass", "-\nspf=pass {pass}\n? \\\"\\\"\n"),
@@ -325,6 +334,8 @@ fn what_has_two_readings_is_no_result() {
         ("mx; dkim=pass (a\0b); spf=pass", "mx\nspf=pass {pass}\n? dkim=pass (a\\x00b)\n"),
         ("mx; dkim=pass header.d=\"a\rb\"", "mx\n? dkim=pass header.d=\\\"a\\rb\\\"\n"),
         ("mx; dkim=pass\r\nX: y; spf=pass", "mx\nspf=pass {pass}\n? dkim=pass\\r\\nX: y\n"),
+        ("mx; dkim=pass\r\nheader.d=a; x=y", "mx\nx=y {?}\n? dkim=pass\\r\\nheader.d=a\n"),
+        ("mx; dkim=pass\nheader.d=a; x=y", "mx\nx=y {?}\n? dkim=pass\\nheader.d=a\n"),
         ("mx; dkim=pass (\u{85})", "mx\n? dkim=pass (\\xc2\\x85)\n"),
     ];
     for (value, want) in cases {
@@ -337,13 +348,15 @@ fn what_has_two_readings_is_no_result() {
 
 #[test]
 fn a_property_that_stands_there_twice_has_no_value() {
-    let read = AuthenticationResults::parse(b"mx; dkim=pass header.D=a header.d=b Header.S=c x=d")
-        .unwrap();
+    let read = AuthenticationResults::parse(
+        b"mx; dkim=pass header.D=a header.d=b Header.S=c smtp.s=e x=d",
+    )
+    .unwrap();
     let result = read.of_method("DKIM").next().unwrap();
     assert_eq!(result.property("header", "d"), None);
     assert_eq!(result.property("header", "s").unwrap().as_str(), "c");
     assert_eq!(result.property("header", "x"), None);
-    assert_eq!(result.properties.iter().filter_map(Property::kind).count(), 3);
+    assert_eq!(result.properties.iter().filter_map(Property::kind).count(), 4);
     assert_eq!(read.of_method("spf").count(), 0);
 }
 

@@ -15,7 +15,7 @@ impl ResultsField {
     /// `header.d`, `header.i`, `header.s`, `header.a` and `header.b` as far as they can be read, and a
     /// reason unless it simply passes. A message without signatures gets `dkim=none`.
     ///
-    /// Of more than [`MAX_REPORTED_SIGNATURES`], those that were checked come first.
+    /// Of more than [`MAX_REPORTED_SIGNATURES`], those that were checked have precedence.
     #[must_use]
     pub fn of_report(authserv_id: &AuthservId<'_>, report: &Report) -> Self {
         let signatures = selected(&report.signatures);
@@ -66,21 +66,24 @@ fn result<'a>(signature: &'a SignatureReport, start: &'a str) -> MethodResult<'a
     result
 }
 
-/// The value of `i=` with all in it encoded that would need a backslash here. The encoding of §2.11 lets
-/// any octet be written so, and there are readers of this field that do not know backslashes.
+/// The value of `i=` with all in its local part encoded that a reader of this field could take for
+/// something else: quotes and backslashes, which some do not know, and a sign in front of the last. The
+/// encoding of §2.11 lets any octet be written so.
 fn plain(identity: &Identity) -> String {
     let is_plain =
-        |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-./=?@^_`{|}~".contains(&octet);
+        |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-./=?^_`{|}~".contains(&octet);
+    let value = identity.to_tag_value();
+    let (local_part, domain) = value.rsplit_once('@').unwrap_or_default();
     let mut text = String::new();
     // The value of the tag has no octets beyond ASCII.
-    for octet in identity.to_tag_value().bytes() {
+    for octet in local_part.bytes() {
         if is_plain(octet) {
             text.push(char::from(octet));
         } else {
             text.push_str(&format!("={octet:02X}"));
         }
     }
-    text
+    text + "@" + domain
 }
 
 /// For each signature the start of `b=`: eight characters, or as many more as tell it from the others
@@ -89,9 +92,8 @@ fn starts_of_signatures(signatures: &[&SignatureReport]) -> Vec<String> {
     let texts: Vec<_> = signatures
         .iter()
         .map(|signature| {
-            let mut text = signature.signature.as_deref().map(encode_base64).unwrap_or_default();
-            text.truncate(MAX_TEXT_LEN);
-            text
+            let octets = signature.signature.as_deref().unwrap_or_default();
+            encode_base64(octets.get(..MAX_START_OCTETS).unwrap_or(octets))
         })
         .collect();
     let all = || signatures.iter().zip(&texts);
@@ -116,6 +118,9 @@ const HEADER: Keyword<'static> = Keyword::literal("header");
 
 /// How much of `b=` is told at least (RFC 6008 §4).
 const MIN_START_LEN: usize = 8;
+
+/// How much of `b=` is looked at: what fits into a text as base64.
+const MAX_START_OCTETS: usize = MAX_TEXT_LEN / 4 * 3;
 
 /// How many signatures of a message are told. More than a verifier checks by default, and few enough
 /// that their longest values stay within [`super::MAX_LEN`].

@@ -7,8 +7,8 @@
 //! with an underscore, line ends without CR in front of white space.
 //!
 //! What is not guessed: a piece with a stray word, quote, parenthesis or control character, or with a
-//! comment that touches an unquoted value. The last two are what comes of a sender's octets that a
-//! receiver wrote down as they were (CVE-2020-12272). Such a piece is kept as it stands in
+//! comment that touches an unquoted value. Such comments and quotes are what comes of a sender's octets
+//! that a receiver wrote down as they were (CVE-2020-12272). The piece is kept as it stands in
 //! [`AuthenticationResults::not_understood`]. Where a quote or comment does not end, nobody can say
 //! where the piece does, so the rest of the field goes with it.
 //!
