@@ -49,7 +49,7 @@ fn chains_with_one_labelled_fault_are_judged_as_labelled() {
     let mut cases = Vec::new();
     for n in 1..=5 {
         for k in 1..=n {
-            cases.extend(Cases::of(n, k));
+            cases.extend(Cases::of(keys(n), k));
         }
     }
     assert!(cases.len() >= 150, "{}", cases.len());
@@ -126,7 +126,7 @@ fn a_chain_asks_for_two_keys_a_set_at_most_and_for_each_name_once() {
 
 #[test]
 fn a_broken_structure_asks_for_no_key() {
-    for cases in [Cases::of(1, 1), Cases::of(3, 2)] {
+    for cases in [Cases::of(keys(1), 1), Cases::of(keys(3), 2)] {
         for case in cases {
             let is_of_structure = match case.want {
                 Want::Fail(code) => !matches!(code, "message-signature" | "seal"),

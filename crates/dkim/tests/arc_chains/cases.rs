@@ -41,16 +41,17 @@ pub(crate) fn keys(sets: usize) -> Vec<Key> {
     [Key::Rsa, Key::Ed25519].into_iter().cycle().take(sets).collect()
 }
 
-/// All the cases with a chain of `n` sets and the fault in set `k`, both from 1.
+/// All the cases with a chain of `n` sets, one for each of the keys, and the fault in set `k` from 1.
 pub(crate) struct Cases {
+    keys: Vec<Key>,
     n: usize,
     k: usize,
     all: Vec<Case>,
 }
 
 impl Cases {
-    pub(crate) fn of(n: usize, k: usize) -> Vec<Case> {
-        let mut this = Self { n, k, all: Vec::new() };
+    pub(crate) fn of(keys: Vec<Key>, k: usize) -> Vec<Case> {
+        let mut this = Self { n: keys.len(), keys, k, all: Vec::new() };
         this.structure();
         this.statuses();
         this.message_signatures();
@@ -78,7 +79,7 @@ impl Cases {
         after: impl FnOnce(&mut Sealed, usize),
         records: impl FnOnce(&mut BTreeMap<String, String>),
     ) {
-        let mut chain = Chain::new(&keys(self.n));
+        let mut chain = Chain::new(&self.keys);
         before(&mut chain, self.k - 1);
         let mut sealed = chain.seal();
         after(&mut sealed, self.k - 1);
@@ -256,8 +257,8 @@ impl Cases {
     }
 
     fn keys(&mut self) {
-        let (n, k) = (self.n, self.k);
-        let other = match keys(n)[k - 1] {
+        let k = self.k;
+        let other = match self.keys[k - 1] {
             Key::Rsa => Key::Ed25519,
             Key::Ed25519 => Key::Rsa,
         };
