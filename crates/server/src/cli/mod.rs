@@ -1,8 +1,10 @@
 //! The command line: one file for each command, and the statuses they exit with.
 //!
-//! `0` the command did what it says (for `verify`: a signature passes), `1` it ran and the answer is no, `2` it could not
-//! run: wrong arguments, unreadable input, a missing file. The reason is one line on standard error.
+//! `0` the command did what it says (for `verify`: a signature passes; for `arc-verify`: the chain passes), `1` it ran and
+//! the answer is no, `2` it could not run: wrong arguments, unreadable input, a missing file. The reason is one line on
+//! standard error.
 
+mod arc_verify;
 mod config_check;
 mod key_lookup;
 mod keygen;
@@ -33,6 +35,8 @@ enum Command {
     Sign(sign::SignArgs),
     /// Verify the signatures of the message on standard input
     Verify(verify::VerifyArgs),
+    /// Verify the ARC chain of the message on standard input
+    ArcVerify(arc_verify::ArcVerifyArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -51,6 +55,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::ArcVerify(args) => arc_verify::run(&args),
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
     }
 }
