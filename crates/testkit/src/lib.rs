@@ -10,12 +10,14 @@
 //! - [`postfix`] is an MTA beside it, [`opendkim`] and [`rspamd`] are filters like it.
 //! - [`verifiers`] judge what it signs, [`signers`] sign what it judges; [`peers`] knows where they and the
 //!   MTA lie.
+//! - [`arc`] seals and verifies chains with dkimpy.
 //! - [`dns`] is the DNS around it.
 //! - [`mail_data`] has real messages, [`mutate`] damages them, [`message`] builds others, [`vectors`] reads cases
 //!   from files.
 //! - [`scale`] says how long a long test is.
 
 pub mod api_client;
+pub mod arc;
 pub mod daemon;
 pub mod dns;
 mod frames;
