@@ -29,7 +29,11 @@ fn author(input: &[u8]) {
     let addresses: Vec<_> = slow.iter().map(|domain| format!("<a@{domain}>")).collect();
     assert_eq!(Author::parse(addresses.join(", ").as_bytes()).as_ref(), Ok(&author));
     if input.len() + 20 < MAX_FROM_LEN && author.mailboxes() < MAX_MAILBOXES {
-        assert_eq!(Author::parse(&[b"\r\n ", input].concat()).as_ref(), Ok(&author), "folded");
+        // With white space behind it the fold would make an empty line, which is refused.
+        if !input.starts_with(b" ") && !input.starts_with(b"\t") && !input.starts_with(b"\r") {
+            let folded = [b"\r\n ", input].concat();
+            assert_eq!(Author::parse(&folded).as_ref(), Ok(&author), "folded");
+        }
         let more = Author::parse(&[input, b",b@more.example"].concat());
         assert_eq!(more.map(|more| more.mailboxes()), Ok(author.mailboxes() + 1), "one more");
     }
