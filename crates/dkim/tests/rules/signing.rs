@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use postseal_dkim::tag_list::TagList;
 use postseal_dkim::{
@@ -9,7 +10,7 @@ use postseal_dkim::{
     MessageSigning, Outcome, Selector, SignRequest, Signature, SignedField, UnixTime,
 };
 
-use crate::by_hand::{BODY, NOW, outcome};
+use crate::by_hand::{BODY, FROM, NOW, outcome};
 
 /// The key of [`crate::by_hand::record`].
 static KEY: LazyLock<Ed25519KeyPair> =
@@ -139,6 +140,29 @@ fn fields_that_come_later_break_what_is_oversigned() {
     for name in ["Received", "Sender", "List-Id", "X-Y", "Authentication-Results"] {
         assert!(with(&full, &newsletter, &format!("{name}: z\r\n")).is_pass(), "{name}");
     }
+}
+
+/// §3.7: what is still to be signed says for whom, with what and over which hashes.
+#[test]
+fn an_unsigned_signature_says_what_it_is() {
+    let header = Header::parse(b"From: Joe <joe@example.com>\r\n").unwrap();
+    let mut signing = MessageSigning::start(vec![request()], &header).unwrap();
+    signing.body(BODY.as_bytes());
+    let unsigned = signing.finish().remove(0);
+    assert_eq!(unsigned.algorithm(), Algorithm::Ed25519Sha256);
+    assert_eq!(unsigned.signing_domain().as_str(), "example.com");
+    assert_eq!(unsigned.selector().as_str(), "s1");
+    let body_hash = *unsigned.body_hash();
+    assert_eq!(body_hash, digest(&SHA256, BODY.as_bytes()).as_ref());
+    let digest_to_sign = *unsigned.digest();
+
+    let field = unsigned.complete(&[0; 64]);
+    assert_eq!(field.name(), "DKIM-Signature");
+    assert_eq!(Signature::parse(field.value()).unwrap().body_hash(), body_hash);
+    let text = str::from_utf8(field.value()).unwrap().replace("\r\n", "");
+    let (before, _) = text.split_once(" b=").unwrap();
+    let hashed = format!("{FROM}dkim-signature:{} b=", before.trim_start());
+    assert_eq!(digest_to_sign, digest(&SHA256, hashed.as_bytes()).as_ref());
 }
 
 /// §5.3, §8.2: all of the body is covered, and nothing else of the message is changed.
@@ -277,6 +301,8 @@ fn times_are_written_with_up_to_twelve_digits() {
         assert_eq!(value(&field, "t"), Some(signed_at.to_string()));
         assert_eq!(value(&field, "x"), Some(expires_at.to_string()));
     }
+    let last = SignRequest { signed_at: UnixTime(999_999_999_999), ..request() };
+    assert_eq!(value(&sign(last, "From: a\r\n", BODY), "t").as_deref(), Some("999999999999"));
     let late = SignRequest { signed_at: UnixTime(1_000_000_000_000), ..request() };
     let header = Header::parse(b"From: a\r\n").unwrap();
     let error = MessageSigning::start(vec![late], &header).err();
