@@ -1,8 +1,9 @@
 //! Hashes one body for several signatures in one pass (§3.7, step 1).
 //!
-//! Signatures with the same canonicalization share its work, and those with the same hash and length
-//! share the hash as well. `l=` counts octets of the canonical body (§3.4.5), so a length is applied
-//! behind the canonicalization.
+//! Signatures with the same canonicalization share its work, and those with the same hash function share
+//! the hash as well. `l=` counts octets of the canonical body (§3.4.5), so a length is applied behind the
+//! canonicalization: where one ends, a copy of the hash is finished and the hash goes on. So a body is
+//! hashed four times at most, however many signatures there are.
 //!
 //! Long slices go to the hash straight from the chunk. Short ones, which only irregular white space
 //! makes, are gathered first, because a call of the hash function that does not end at one of its
@@ -52,13 +53,8 @@ impl BodyHashes {
             self.lanes.push(Lane::new(canon));
             self.lanes.len() - 1
         });
-        let hasher = self.lanes.get_mut(lane).map_or(0, |lane| lane.hasher(hash, length));
-        BodyHashId { lane, hasher }
-    }
-
-    /// How many different hashes were asked for.
-    pub(crate) fn count(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.output.hashers.len()).sum()
+        let end = self.lanes.get_mut(lane).map_or(0, |lane| lane.output.end(hash, length));
+        BodyHashId { lane, end }
     }
 
     /// Takes the next chunk of the body.
@@ -73,7 +69,17 @@ impl BodyHashes {
     /// Ends the body.
     pub(crate) fn finish(self) -> BodyDigests {
         let octets_read = self.octets * self.lanes.len() as u64;
-        BodyDigests { lanes: self.lanes.into_iter().map(Lane::finish).collect(), octets_read }
+        let mut octets_hashed = 0;
+        let lanes = self
+            .lanes
+            .into_iter()
+            .map(|lane| {
+                let (digests, octets) = lane.finish();
+                octets_hashed += octets;
+                digests
+            })
+            .collect();
+        BodyDigests { lanes, octets_read, octets_hashed }
     }
 }
 
@@ -81,19 +87,20 @@ impl BodyHashes {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyHashId {
     lane: usize,
-    hasher: usize,
+    end: usize,
 }
 
 /// The hashes of a body that went by.
 pub(crate) struct BodyDigests {
     lanes: Vec<Vec<BodyDigest>>,
     octets_read: u64,
+    octets_hashed: u64,
 }
 
 impl BodyDigests {
     /// The hash of that name.
     pub(crate) fn get(&self, id: BodyHashId) -> &BodyDigest {
-        let digest = self.lanes.get(id.lane).and_then(|lane| lane.get(id.hasher));
+        let digest = self.lanes.get(id.lane).and_then(|lane| lane.get(id.end));
         digest.expect("an id comes from the request in the same pass")
     }
 
@@ -104,7 +111,7 @@ impl BodyDigests {
 
     /// How many octets were hashed, those of each hash counted.
     pub(crate) fn octets_hashed(&self) -> u64 {
-        self.lanes.iter().flatten().map(|digest| digest.hashed_len).sum()
+        self.octets_hashed
     }
 }
 
@@ -113,7 +120,7 @@ pub(crate) struct BodyDigest {
     pub(crate) digest: Digest,
     /// The length of the whole canonical body, hashed or not.
     pub(crate) canonical_len: u64,
-    /// How much of it was hashed.
+    /// How much of it the digest is about.
     pub(crate) hashed_len: u64,
 }
 
@@ -126,52 +133,66 @@ struct Lane {
 
 impl Lane {
     fn new(canon: Canon) -> Self {
-        let output = Output { hashers: Vec::new(), gathered: Vec::new(), len: 0 };
+        let output = Output { hashers: Vec::new(), ends: Vec::new(), gathered: Vec::new(), len: 0 };
         Self { canon, body: CanonicalBody::new(canon), output }
     }
 
-    fn hasher(&mut self, hash: Hash, length: Option<u64>) -> usize {
-        let hashers = &mut self.output.hashers;
-        hashers.iter().position(|h| h.hash == hash && h.length == length).unwrap_or_else(|| {
-            hashers.push(Hasher {
-                hash,
-                length,
-                left: length,
-                context: Context::new(hash.function()),
-            });
-            hashers.len() - 1
-        })
-    }
-
-    fn finish(self) -> Vec<BodyDigest> {
+    /// Gives the digest at each end, and how many octets were hashed for them.
+    fn finish(self) -> (Vec<BodyDigest>, u64) {
         let Self { body, mut output, .. } = self;
         body.finish(&mut |slice| output.take(slice));
         output.flush();
-        let canonical_len = output.len;
-        let digest = |hasher: Hasher| BodyDigest {
-            hashed_len: hasher.length.map_or(canonical_len, |length| length.min(canonical_len)),
-            digest: hasher.context.finish(),
+        let Output { hashers, ends, len: canonical_len, .. } = output;
+        let octets = hashers.iter().map(|hasher| hasher.octets).sum();
+        // An end that was not reached is that of the body.
+        let at_end: Vec<_> = hashers.into_iter().map(|hasher| hasher.context.finish()).collect();
+        let digest = |end: End| BodyDigest {
+            digest: end.digest.or_else(|| at_end.get(end.hasher).copied()).expect("a hasher each"),
+            hashed_len: end.length.map_or(canonical_len, |length| length.min(canonical_len)),
             canonical_len,
         };
-        output.hashers.into_iter().map(digest).collect()
+        (ends.into_iter().map(digest).collect(), octets)
     }
 }
 
 /// Where the slices of a canonical body go.
 struct Output {
+    /// One for each hash function in use.
     hashers: Vec<Hasher>,
+    /// Each place where a digest is wanted, once.
+    ends: Vec<End>,
     gathered: Vec<u8>,
     len: u64,
 }
 
 impl Output {
+    /// The end of that length, an old one or a new one.
+    fn end(&mut self, hash: Hash, length: Option<u64>) -> usize {
+        let hashers = &mut self.hashers;
+        let hasher = hashers.iter().position(|hasher| hasher.hash == hash).unwrap_or_else(|| {
+            let context = Context::new(hash.function());
+            hashers.push(Hasher { hash, context, octets: 0, is_cut: false });
+            hashers.len() - 1
+        });
+        if let Some(hasher) = hashers.get_mut(hasher) {
+            hasher.is_cut |= length.is_some();
+        }
+        let ends = &mut self.ends;
+        ends.iter().position(|end| end.hasher == hasher && end.length == length).unwrap_or_else(
+            || {
+                ends.push(End { hasher, length, digest: None });
+                ends.len() - 1
+            },
+        )
+    }
+
     #[inline]
     fn take(&mut self, slice: &[u8]) {
         self.len += slice.len() as u64;
         if slice.len() >= LONG_SLICE {
             self.flush();
-            for hasher in &mut self.hashers {
-                hasher.update(slice);
+            for (place, hasher) in self.hashers.iter_mut().enumerate() {
+                hasher.update(slice, place, &mut self.ends);
             }
             return;
         }
@@ -193,31 +214,60 @@ impl Output {
 
     fn flush(&mut self) {
         if !self.gathered.is_empty() {
-            for hasher in &mut self.hashers {
-                hasher.update(&self.gathered);
+            for (place, hasher) in self.hashers.iter_mut().enumerate() {
+                hasher.update(&self.gathered, place, &mut self.ends);
             }
             self.gathered.clear();
         }
     }
 }
 
+/// A place where a digest is wanted.
+struct End {
+    hasher: usize,
+    /// That of `l=`; without it, the end of the body.
+    length: Option<u64>,
+    /// There from when the length is reached.
+    digest: Option<Digest>,
+}
+
 struct Hasher {
     hash: Hash,
-    length: Option<u64>,
-    /// What of the length has not gone by yet.
-    left: Option<u64>,
     context: Context,
+    /// How many octets were hashed.
+    octets: u64,
+    /// Whether one of its ends has a length.
+    is_cut: bool,
 }
 
 impl Hasher {
-    fn update(&mut self, slice: &[u8]) {
-        let Some(left) = &mut self.left else {
+    #[inline]
+    fn update(&mut self, slice: &[u8], place: usize, ends: &mut [End]) {
+        if self.is_cut {
+            self.update_to_ends(slice, place, ends);
+        } else {
             self.context.update(slice);
-            return;
-        };
-        let count = usize::try_from(*left).unwrap_or(usize::MAX).min(slice.len());
-        self.context.update(slice.get(..count).unwrap_or(slice));
-        *left -= count as u64;
+            self.octets += slice.len() as u64;
+        }
+    }
+
+    /// Hashes up to each end that lies in the slice, and no more than any end needs.
+    fn update_to_ends(&mut self, slice: &[u8], place: usize, ends: &mut [End]) {
+        let mut rest = slice;
+        loop {
+            let open = ends.iter_mut().filter(|end| end.hasher == place && end.digest.is_none());
+            let Some(next) = open.min_by_key(|end| end.length.unwrap_or(u64::MAX)) else { return };
+            let left = next.length.map_or(u64::MAX, |length| length - self.octets);
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+            let (head, tail) = rest.split_at(count);
+            self.context.update(head);
+            self.octets += head.len() as u64;
+            if next.length != Some(self.octets) {
+                return;
+            }
+            next.digest = Some(self.context.clone().finish());
+            rest = tail;
+        }
     }
 }
 
@@ -271,21 +321,37 @@ mod tests {
     }
 
     #[test]
-    fn signatures_with_different_lengths_do_not_share_a_hash() {
-        let mut hashes = BodyHashes::default();
-        let mut request = |length| hashes.request(Canon::Simple, Hash::Sha256, length);
-        let ids = [None, Some(1), None, Some(2), Some(1)].map(&mut request);
-        assert_eq!(hashes.lanes[0].output.hashers.len(), 3);
-        hashes.update(b"ab\r\n");
-        let digests = hashes.finish();
-        for (id, hashed) in ids.iter().zip([&b"ab\r\n"[..], b"a", b"ab\r\n", b"ab", b"a"]) {
-            let want = digest::digest(&digest::SHA256, hashed);
-            assert_eq!(
-                digests.get(*id).digest.as_ref(),
-                want.as_ref(),
-                "{}",
-                hashed.escape_ascii()
-            );
+    fn ends_of_every_order_share_a_hash() {
+        let body = b"0123456789".repeat(2_000);
+        for lengths in [
+            vec![Some(5), Some(15_000), None, Some(0), Some(20_000)],
+            vec![None, Some(20_002), Some(20_001), Some(u64::MAX)],
+            vec![Some(15_001), Some(15_000), Some(1)],
+        ] {
+            let mut hashes = BodyHashes::default();
+            let ids: Vec<_> = lengths
+                .iter()
+                .flat_map(|length| [Hash::Sha1, Hash::Sha256].map(|hash| (hash, *length)))
+                .map(|(hash, length)| (hash, length, hashes.request(Canon::Simple, hash, length)))
+                .collect();
+            for chunk in body.chunks(777) {
+                hashes.update(chunk);
+            }
+            let digests = hashes.finish();
+            let canonical = [&body[..], b"\r\n"].concat();
+            for (hash, length, id) in ids {
+                let covered = length.map_or(canonical.len() as u64, |length| length.min(20_002));
+                let want = digest::digest(
+                    hash.function(),
+                    &canonical[..usize::try_from(covered).unwrap()],
+                );
+                let got = digests.get(id);
+                assert_eq!(got.digest.as_ref(), want.as_ref(), "{hash:?} {length:?}");
+                assert_eq!((got.hashed_len, got.canonical_len), (covered, 20_002));
+            }
+            // No more than one pass for each hash function, and no further than the last end.
+            let last = lengths.iter().map(|length| length.unwrap_or(u64::MAX)).max().unwrap();
+            assert_eq!(digests.octets_hashed(), 2 * last.min(20_002));
         }
     }
 

@@ -49,7 +49,7 @@
 //! | operations with public keys | [`MAX_KEYS_TRIED`], 2, for each signature that is read | not tried |
 //! | field names compared | a million: each name of `h=` is looked for in an index of the header | |
 //! | octets of the header hashed | each field once for each signature that is read | |
-//! | octets of the body hashed | the body once for each signature that is read; once for all that agree on `c=`, `l=` and the hash | |
+//! | octets of the body hashed | the body four times, once for each canonicalization and hash function; signatures that differ in `l=` share a hash | |
 //! | octets of the body made canonical | the body twice, once simple and once relaxed | |
 //! | memory | the decoded `b=` and `bh=`, an index of the fields, a report for each signature; nothing of the body | |
 //!

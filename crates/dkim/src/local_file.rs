@@ -160,7 +160,7 @@ fn line_ends(octets: &[u8]) -> LineEnds {
 }
 
 fn with_crlf(octets: &[u8]) -> Vec<u8> {
-    let mut wire = Vec::with_capacity(octets.len() + octets.len() / 32 + 2);
+    let mut wire = Vec::with_capacity(octets.len());
     write_with_crlf(octets, &mut wire);
     wire
 }

@@ -654,6 +654,7 @@ mod tests {
         let signature = Signature::parse(text.as_bytes()).unwrap();
 
         assert_eq!(signature.algorithm(), SignatureAlgorithm::Ed25519Sha256);
+        assert_eq!(signature.algorithm().to_string(), "ed25519-sha256");
         assert_eq!(signature.canonicalization().to_string(), "relaxed/simple");
         assert_eq!(signature.signing_domain().as_str(), "example.com");
         assert_eq!(signature.key_name().as_str(), "s1.eu._domainkey.example.com");
@@ -769,6 +770,14 @@ mod tests {
         assert_eq!(labels.identity.unwrap().to_tag_value(), "x@b.c");
         assert_eq!(labels.signature.as_deref(), Some(&b"456"[..]));
         assert_eq!(Labels::read(b"d=a b.c; s=; a=x y; i=a; b=*; a"), Labels::default());
+        assert_eq!(Labels::read(b"a= ; d=; s=a..b"), Labels::default());
+        // The algorithm goes into reports as it was written, if it is a short word.
+        let algorithm = |text: &str| Labels::read(format!("a={text}").as_bytes()).algorithm;
+        let longest = "x-".repeat(MAX_ALGORITHM_LEN / 2);
+        assert_eq!(algorithm(&longest).as_deref(), Some(&*longest));
+        for other in [&*format!("{longest}x"), "rsa_sha256", "rsa\r\n-sha1", "ü"] {
+            assert_eq!(algorithm(other), None, "{other}");
+        }
         assert_eq!(Labels::read(b"d=a.b; d=a.b; \xff s=1"), Labels::default());
     }
 

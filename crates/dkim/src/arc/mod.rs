@@ -17,4 +17,4 @@ mod verify;
 pub use self::instance::{Instance, MAX_SETS};
 pub use self::report::{ArcFailure, ArcReport, ArcResult, ArcSetReport};
 pub use self::set::{ArcField, ChainStatus};
-pub use self::verify::{ArcVerifier, MAX_BODY_HASHES};
+pub use self::verify::ArcVerifier;

@@ -50,10 +50,8 @@ impl ArcVerifier {
     pub fn start(header: &Header<'_>, now: UnixTime) -> (Self, Vec<KeyQuery>) {
         let mut start = Start::new(header, now);
         let chain = sets(header).map(|sets| {
-            // The newest signature is the one that has to be checked, so it goes first.
-            let mut message_signatures: Vec<_> =
-                sets.iter().rev().map(|set| start.message_signature(set)).collect();
-            message_signatures.reverse();
+            let message_signatures: Vec<_> =
+                sets.iter().map(|set| start.message_signature(set)).collect();
             let seals = seals(&sets, &mut start.keys, &mut start.work, now);
             let parts = sets.iter().zip(message_signatures).zip(seals);
             parts
@@ -108,14 +106,7 @@ impl ArcVerifier {
 impl Start<'_, '_> {
     fn message_signature(&mut self, set: &ArcSet<'_>) -> Candidate {
         let placed = set.message_signature;
-        if self.bodies.count() < MAX_BODY_HASHES {
-            return self.candidate(SignatureKind::ArcMessage, placed.place, placed.field);
-        }
-        Candidate {
-            place: placed.place,
-            labels: Labels::read(placed.field.value()),
-            state: State::Settled(Outcome::NotChecked),
-        }
+        self.candidate(SignatureKind::ArcMessage, placed.place, placed.field)
     }
 }
 
@@ -190,8 +181,3 @@ fn judge(sets: &[ArcSetReport]) -> ArcResult {
         .filter(|instance| *instance != Instance::FIRST);
     ArcResult::Pass { sets: sets.len(), oldest_pass }
 }
-
-/// How many different hashes of a body a chain gets, over both canonicalizations, algorithms and
-/// lengths in `l=`. No official reference: real chains have one or two. Older signatures that would
-/// need more are not checked.
-pub const MAX_BODY_HASHES: usize = 8;

@@ -16,4 +16,4 @@
 //! | A bare CR or LF read as a line end by one side only | they are ordinary octets | `cuts_at_field_bounds_only`, `bodies_agree` |
 //! | Octets of a sender that add a result to Authentication-Results (CVE-2020-12272) | written from types, quoted; what has two readings is not read | `a_sender_adds_nothing_to_the_results`, `what_has_two_readings_is_no_result` |
 //! | Replay of a signed message | `x=` is written by the service, and checked | `times_are_compared_with_now` |
-//! | ARC chains with gaps, repeats or more than 50 sets, seals over less than all, many keys or body hashes (RFC 8617) | the structure is settled first; sets, key names and body hashes are bounded | `chains_with_one_labelled_fault_are_judged_as_labelled`, `the_number_of_body_hashes_is_bounded_and_the_newest_comes_first` |
+//! | ARC chains with gaps, repeats or more than 50 sets, seals over less than all, many keys or body hashes (RFC 8617) | the structure is settled first; sets and key names are bounded, and a body is hashed once for each hash function and canonicalization | `chains_with_one_labelled_fault_are_judged_as_labelled`, `fifty_lengths_of_a_body_are_hashed_in_one_pass` |
