@@ -371,9 +371,9 @@ fn in_chunks(body: &[u8], cuts: u8, mut each: impl FnMut(&[u8])) {
 }
 
 /// When everything happens: before the signatures of the test vectors expire.
-const NOW: UnixTime = UnixTime(1_800_000_000);
+pub(super) const NOW: UnixTime = UnixTime(1_800_000_000);
 
 /// The same in every run.
-static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| {
+pub(super) static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| {
     Ed25519KeyPair::from_seed_unchecked(&[0x42; 32]).expect("a seed is 32 octets")
 });

@@ -1,7 +1,8 @@
 //! Laws for fuzzers: each takes any bytes and panics if a law is broken.
 //!
 //! A fuzz target is a line of [`LAWS`]. Here are those of the parsers; the laws of whole messages are in
-//! `message`, and what they compare with is in `slow`.
+//! `message`, those of what travels with it about its verification in `results`, and what they compare with is
+//! in `slow`.
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ use crate::signature::{Identity, Labels, Signature, SignatureAlgorithm, Signatur
 use crate::tag_list::TagList;
 
 mod message;
+mod results;
 mod slow;
 
 /// The name of a fuzz target, and its law.
@@ -34,6 +36,8 @@ pub const LAWS: &[Target] = &[
     ("header_canonicalization", message::header_canonicalization),
     ("verify", message::verify),
     ("sign_then_verify", message::sign_then_verify),
+    ("auth_results", results::auth_results),
+    ("arc", results::arc),
 ];
 
 /// A tag list is what a slow reading finds, and reads the same when its tags are written anew.
