@@ -18,12 +18,11 @@ use aws_lc_rs::digest::Digest;
 
 use crate::body_hash::{BodyDigests, BodyHashId, BodyHashes, Hash};
 use crate::field::Field;
-use crate::header_hash::HeaderHash;
+use crate::header_hash::HeaderHashes;
 use crate::key_record::{IdentityRule, KeyRecord, Mode, Service};
 use crate::outcome::{Outcome, Remarks};
 use crate::public_key::MIN_RSA_BITS;
 use crate::report::{BodyHash, Hashed, Work};
-use crate::selection::FieldIndex;
 use crate::signature::{Signature, SignatureAlgorithm, Signer};
 use crate::time::UnixTime;
 
@@ -52,50 +51,39 @@ struct SignedBody {
 impl Pending {
     /// Does all that needs only the header. `field` is the one that `signature` was parsed from, at
     /// `place` among the fields.
-    pub(crate) fn new(
+    pub(crate) fn new<'h>(
         place: usize,
         field: Field<'_>,
-        signature: Signature<'_>,
-        index: &FieldIndex<'_, '_>,
+        mut signature: Signature<'h>,
+        headers: &mut HeaderHashes<'h, '_>,
         bodies: &mut BodyHashes,
         now: UnixTime,
-        work: &mut Work,
     ) -> Result<Self, Outcome> {
         if signature.expires_at().is_some_and(|expiry| now > expiry) {
             return Err(Outcome::Expired);
         }
         let hash = Hash::of(signature.algorithm());
         let canonicalization = signature.canonicalization();
-        let names = signature.signed_fields().iter().copied();
-        let picker = index.picker_beside(Some(place));
-        let header = HeaderHash::of_fields(canonicalization.header, hash, names, picker);
-        work.names_compared += header.names_compared();
-        work.header_octets += header.octets();
+        let names = signature.take_signed_fields();
+        let header = headers.request(canonicalization.header, hash, names, Some(place));
         let has_exact_identity = signature
             .identity()
             .is_none_or(|identity| identity.domain() == signature.signing_domain());
         let length = signature.body_length();
         let id = bodies.request(canonicalization.body, hash, length);
         let (signer, body_hash) = signature.into_parts();
+        let hashed = headers.digest(header, field.raw_name(), signer.head, signer.tail);
         Ok(Self {
             body: Some(SignedBody { hash: body_hash, length, id }),
             has_exact_identity,
-            ..Self::of_header(field, signer, header, now, work)
+            ..Self::of_header(signer, hashed, now)
         })
     }
 
-    /// A signature over nothing but `header` and its own field, which `signer` was parsed from.
-    pub(crate) fn of_header(
-        field: Field<'_>,
-        signer: Signer<'_>,
-        header: HeaderHash,
-        now: UnixTime,
-        work: &mut Work,
-    ) -> Self {
-        let before = header.octets();
-        let (header_digest, header_octets) =
-            header.finish(field.raw_name(), signer.head, signer.tail);
-        work.header_octets += header_octets - before;
+    /// A signature over nothing but header fields, of which this is the digest, and the octets that it is
+    /// about.
+    pub(crate) fn of_header(signer: Signer<'_>, hashed: (Digest, u64), now: UnixTime) -> Self {
+        let (header_digest, header_octets) = hashed;
         Self {
             algorithm: signer.algorithm,
             signature: signer.signature,

@@ -14,7 +14,6 @@
 //! The picking works from the bottom: the first time a name stands in `h=` means the lowest field of
 //! that name, the next time the one above it, and when none is left, nothing.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -62,7 +61,7 @@ impl FieldSelection {
         let mut list = FieldList::default();
         for name in &names {
             check(name)?;
-            list.push(name.as_str().into()).ok_or(SelectionError::TooMany)?;
+            list.push(name.as_str()).ok_or(SelectionError::TooMany)?;
         }
         if !names.contains(&FieldName::FROM) {
             return Err(SelectionError::FromMissing);
@@ -72,9 +71,9 @@ impl FieldSelection {
 
     /// The names of `h=` for a message with this header. Fails if there are too many that may not be
     /// left out.
-    pub(crate) fn names<'s>(&'s self, header: &Header<'_>) -> Option<Vec<Cow<'s, str>>> {
+    pub(crate) fn names<'s>(&'s self, header: &'s Header<'_>) -> Option<Vec<&'s str>> {
         match &self.0 {
-            Rule::Exactly(names) => Some(names.iter().map(|name| name.as_str().into()).collect()),
+            Rule::Exactly(names) => Some(names.iter().map(FieldName::as_str).collect()),
             Rule::Default => DEFAULT.names(header),
             Rule::Classes(classes) => {
                 let FieldClasses { oversigned, oversigned_if_present, as_present } = &**classes;
@@ -213,18 +212,18 @@ struct Classes<'s> {
 }
 
 impl<'s> Classes<'s> {
-    fn names(&self, header: &Header<'_>) -> Option<Vec<Cow<'s, str>>> {
+    fn names(&self, header: &'s Header<'_>) -> Option<Vec<&'s str>> {
         let mut list = FieldList::default();
         for name in self.oversigned {
             for _ in 0..=header.count(name) {
-                list.push(name.as_str().into())?;
+                list.push(name.as_str())?;
             }
         }
         for name in self.oversigned_if_present {
             let count = header.count(name);
             if count > 0 {
                 for _ in 0..=count {
-                    list.push(name.as_str().into())?;
+                    list.push(name.as_str())?;
                 }
             }
         }
@@ -237,10 +236,12 @@ impl<'s> Classes<'s> {
                 continue;
             };
             let name = match pattern.extent {
-                Extent::Whole => pattern.name.as_str().into(),
+                Extent::Whole => pattern.name.as_str(),
                 // The message chose the name; one that cannot stand in `h=` is left out.
-                Extent::Start => match str::from_utf8(field.name()).map(FieldName::parse) {
-                    Ok(Ok(name)) if check(&name).is_ok() => name.as_str().to_owned().into(),
+                Extent::Start => match str::from_utf8(field.name()) {
+                    Ok(text) if FieldName::parse(text).is_ok_and(|name| check(&name).is_ok()) => {
+                        text
+                    }
                     Ok(_) | Err(_) => continue,
                 },
             };
@@ -254,14 +255,14 @@ impl<'s> Classes<'s> {
 
 /// The names of `h=` as they come together, within their bounds.
 struct FieldList<'s> {
-    names: Vec<Cow<'s, str>>,
+    names: Vec<&'s str>,
     /// The octets of the names and of the colons between them.
     len: usize,
 }
 
 impl<'s> FieldList<'s> {
     /// Appends a name; none if there is no room for it.
-    fn push(&mut self, name: Cow<'s, str>) -> Option<()> {
+    fn push(&mut self, name: &'s str) -> Option<()> {
         let colon = usize::from(!self.names.is_empty());
         let len = self.len + colon + name.len();
         if len > MAX_FIELD_LIST_LEN || self.names.len() == MAX_SIGNED_FIELDS {
@@ -317,18 +318,18 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
         Self { fields, entries, names_compared }
     }
 
+    /// The name of the field at this place.
+    pub(crate) fn name_at(&self, place: usize) -> &'a [u8] {
+        self.fields.get(place).map_or(b"", |field| field.name())
+    }
+
     /// How many names were compared to make the index.
     pub(crate) fn names_compared(&self) -> u64 {
         self.names_compared
     }
 
-    /// Starts to pick fields for a signature that is being made.
-    pub(crate) fn picker(&self) -> FieldPicker<'_, 'h, 'a> {
-        self.picker_beside(None)
-    }
-
-    /// Starts to pick fields for the signature at this place, which is not among those that its `h=`
-    /// names (§3.5).
+    /// Starts to pick fields for a signature. One that is in the header already is not among those that its
+    /// `h=` names (§3.5).
     pub(crate) fn picker_beside(&self, own_place: Option<usize>) -> FieldPicker<'_, 'h, 'a> {
         let picked = if self.entries.len() > MAX_UNSORTED {
             Picked::Counts(vec![0; self.entries.len()])
@@ -546,7 +547,8 @@ mod tests {
         let many = |field: &str, count: usize| {
             let raw = format!("From: a\r\n{}", field.repeat(count));
             let selection = FieldSelection::default();
-            let names = selection.names(&Header::parse(raw.as_bytes()).unwrap());
+            let header = Header::parse(raw.as_bytes()).unwrap();
+            let names = selection.names(&header);
             names.map(|names| (names.len(), names.join(":").len()))
         };
         // What is always there: `From:From:To:Cc:Subject:Reply-To:MIME-Version:Content-Type:` and the rest.
@@ -573,7 +575,8 @@ mod tests {
         };
         let short = FieldSelection::by_class(classes).unwrap();
         let raw = [&b"From: a\r\n"[..], &b"X: b\r\n".repeat(MAX_SIGNED_FIELDS)].concat();
-        let names = short.names(&Header::parse(&raw).unwrap()).unwrap();
+        let header = Header::parse(&raw).unwrap();
+        let names = short.names(&header).unwrap();
         assert_eq!(names.len(), MAX_SIGNED_FIELDS);
     }
 
@@ -644,7 +647,7 @@ mod tests {
             let raw = [&b"Long-Name-2:\r\n".repeat(fill)[..], fields].concat();
             let header = Header::parse(&raw).unwrap();
             let index = FieldIndex::new(&header);
-            let mut picker = index.picker();
+            let mut picker = index.picker_beside(None);
 
             let cases = [
                 ("a", Some(" 5")),

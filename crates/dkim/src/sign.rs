@@ -24,12 +24,12 @@ use crate::check::Pending;
 use crate::encoding::encode_base64;
 use crate::field::{FieldName, Header};
 use crate::fold::FoldedField;
-use crate::header_hash::HeaderHash;
+use crate::header_hash::{HeaderHashId, HeaderHashes, SettledHashes};
 use crate::key_record::KeyRecord;
 use crate::name::{DomainName, NameError, Selector, key_record_name};
 use crate::outcome::Outcome;
 use crate::report::Work;
-use crate::selection::{FieldIndex, FieldSelection};
+use crate::selection::FieldSelection;
 use crate::signature::{Identity, Labels, Signature, SignatureError};
 use crate::time::UnixTime;
 
@@ -67,8 +67,9 @@ pub struct SignatureCheck {
 
 /// A message that is being signed.
 pub struct MessageSigning {
-    signatures: Vec<Begun>,
+    signatures: Vec<(SignRequest, Begun)>,
     checks: Vec<Result<(Pending, KeyRecord), Outcome>>,
+    headers: SettledHashes,
     bodies: BodyHashes,
 }
 
@@ -93,17 +94,19 @@ impl MessageSigning {
         if matches!(first, Some(b' ' | b'\t')) {
             return Err(SignError::BeginsFolded);
         }
-        let index = FieldIndex::new(header);
+        let mut headers = HeaderHashes::new(header);
         let mut bodies = BodyHashes::default();
-        let signatures = requests
-            .into_iter()
-            .map(|request| Begun::new(request, header, &index, &mut bodies))
-            .collect::<Result<_, _>>()?;
+        let begun = requests
+            .iter()
+            .map(|request| Begun::new(request, header, &mut headers, &mut bodies))
+            .collect::<Result<Vec<_>, _>>()?;
         let checks = checks
             .into_iter()
-            .map(|check| begin_check(check, header, &index, &mut bodies))
+            .map(|check| begin_check(check, header, &mut headers, &mut bodies))
             .collect();
-        Ok(Self { signatures, checks, bodies })
+        let headers = headers.settle();
+        let signatures = requests.into_iter().zip(begun).collect();
+        Ok(Self { signatures, checks, headers, bodies })
     }
 
     /// Takes the next chunk of the body, of any size.
@@ -120,17 +123,16 @@ impl MessageSigning {
     /// Ends the body. The second part has an outcome for each check, in their order.
     #[must_use]
     pub fn finish_with_checks(self) -> (Vec<Unsigned>, Vec<Outcome>) {
-        let bodies = self.bodies.finish();
-        let unsigned = self
-            .signatures
+        let Self { signatures, checks, mut headers, bodies } = self;
+        let bodies = bodies.finish();
+        let unsigned = signatures
             .into_iter()
-            .map(|signature| {
-                let body_hash = digest_octets(&bodies.get(signature.body).digest);
-                signature.finish(body_hash)
+            .map(|(request, begun)| {
+                let body_hash = digest_octets(&bodies.get(begun.body).digest);
+                begun.finish(request, body_hash, &mut headers)
             })
             .collect();
-        let outcomes = self
-            .checks
+        let outcomes = checks
             .into_iter()
             .map(|check| match check {
                 Ok((pending, key)) => pending.judge(&key, &bodies, &mut Work::default()),
@@ -283,21 +285,20 @@ pub enum SignError {
 
 /// A signature whose header fields are hashed.
 struct Begun {
-    request: SignRequest,
     body: BodyHashId,
-    header: HeaderHash,
+    header: HeaderHashId,
     /// All up to the tag `bh=`.
     field: FoldedField,
 }
 
 impl Begun {
-    fn new(
-        request: SignRequest,
-        header: &Header<'_>,
-        index: &FieldIndex<'_, '_>,
+    fn new<'h>(
+        request: &'h SignRequest,
+        header: &'h Header<'_>,
+        headers: &mut HeaderHashes<'h, '_>,
         bodies: &mut BodyHashes,
     ) -> Result<Self, SignError> {
-        check(&request)?;
+        check(request)?;
         let names = request.fields.names(header).ok_or(SignError::TooManyFields)?;
         // One that is not there yet could only be the field that is being made (§3.5).
         let signed_signatures =
@@ -322,23 +323,22 @@ impl Begun {
         }
         field.list("h", &names);
 
-        let header = HeaderHash::of_fields(
-            canonicalization.header,
-            Hash::Sha256,
-            names.iter().map(|name| &**name),
-            index.picker(),
-        );
+        let header = headers.request(canonicalization.header, Hash::Sha256, names, None);
         let body = bodies.request(canonicalization.body, Hash::Sha256, None);
-        drop(names);
-        Ok(Self { request, body, header: header.settle(), field })
+        Ok(Self { body, header, field })
     }
 
-    fn finish(self, body_hash: [u8; 32]) -> Unsigned {
-        let Self { request, mut field, header, .. } = self;
+    fn finish(
+        self,
+        request: SignRequest,
+        body_hash: [u8; 32],
+        headers: &mut SettledHashes,
+    ) -> Unsigned {
+        let Self { header, mut field, .. } = self;
         field.tag("bh", encode_base64(&body_hash));
         field.token("b=");
         let value = field.text().get(NAME.len() + 1..).unwrap_or_default();
-        let digest = digest_octets(&header.finish(NAME.as_bytes(), value, b"").0);
+        let digest = digest_octets(&headers.digest(header, NAME.as_bytes(), value, b""));
         Unsigned { request, body_hash, digest, field }
     }
 }
@@ -362,10 +362,10 @@ fn check(request: &SignRequest) -> Result<(), SignError> {
     Ok(())
 }
 
-fn begin_check(
+fn begin_check<'h>(
     check: SignatureCheck,
-    header: &Header<'_>,
-    index: &FieldIndex<'_, '_>,
+    header: &'h Header<'_>,
+    headers: &mut HeaderHashes<'h, '_>,
     bodies: &mut BodyHashes,
 ) -> Result<(Pending, KeyRecord), Outcome> {
     let field = header
@@ -373,8 +373,7 @@ fn begin_check(
         .nth(check.field)
         .ok_or(Outcome::Malformed(SignatureError::MissingTag("v")))?;
     let signature = Signature::parse(field.value()).map_err(Outcome::Malformed)?;
-    let work = &mut Work::default();
-    let pending = Pending::new(check.field, field, signature, index, bodies, check.now, work)?;
+    let pending = Pending::new(check.field, field, signature, headers, bodies, check.now)?;
     Ok((pending, check.key))
 }
 

@@ -179,6 +179,11 @@ impl<'a> Signature<'a> {
         self.copied_fields
     }
 
+    /// The names in `h=`, for one who needs them no more.
+    pub(crate) fn take_signed_fields(&mut self) -> Vec<&'a str> {
+        std::mem::take(&mut self.signed_fields)
+    }
+
     /// What a report says of it.
     pub(crate) fn labels(&self) -> Labels {
         Labels { identity: self.identity.clone(), ..self.signer.labels() }

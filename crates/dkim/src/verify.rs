@@ -14,11 +14,11 @@
 use crate::body_hash::{BodyDigests, BodyHashes};
 use crate::check::Pending;
 use crate::field::{Field, FieldName, Header};
+use crate::header_hash::HeaderHashes;
 use crate::key_query::{KeyAnswer, KeyLookups, KeyQuery, KeyQueryId};
 use crate::name::DomainName;
 use crate::outcome::Outcome;
 use crate::report::{Report, SignatureReport, Work};
-use crate::selection::FieldIndex;
 use crate::signature::{Labels, Signature, SignatureKind};
 use crate::time::UnixTime;
 
@@ -153,7 +153,7 @@ pub(crate) struct Start<'s, 'a> {
     header: &'s Header<'a>,
     now: UnixTime,
     /// Made when the first signature needs it.
-    index: Option<FieldIndex<'s, 'a>>,
+    headers: Option<HeaderHashes<'s, 'a>>,
     pub(crate) bodies: BodyHashes,
     pub(crate) keys: KeyLookups,
     pub(crate) work: Work,
@@ -164,7 +164,7 @@ impl<'s, 'a> Start<'s, 'a> {
         Self {
             header,
             now,
-            index: None,
+            headers: None,
             bodies: BodyHashes::default(),
             keys: KeyLookups::default(),
             work: Work::default(),
@@ -173,9 +173,12 @@ impl<'s, 'a> Start<'s, 'a> {
 
     /// What it took so far, and the parts that go on.
     pub(crate) fn into_parts(self) -> (BodyHashes, KeyLookups, Work) {
-        let Self { index, bodies, keys, mut work, .. } = self;
+        let Self { headers, bodies, keys, mut work, .. } = self;
         work.key_queries = keys.len();
-        work.names_compared += index.map_or(0, |index| index.names_compared());
+        if let Some(headers) = headers {
+            work.names_compared += headers.names_compared();
+            work.header_octets += headers.octets();
+        }
         (bodies, keys, work)
     }
 
@@ -184,7 +187,7 @@ impl<'s, 'a> Start<'s, 'a> {
         &mut self,
         kind: SignatureKind,
         place: usize,
-        field: Field<'_>,
+        field: Field<'a>,
     ) -> Candidate {
         self.work.signatures_read += 1;
         let signature = match Signature::parse_as(kind, field.value()) {
@@ -200,9 +203,8 @@ impl<'s, 'a> Start<'s, 'a> {
         };
         let (labels, key_name) = (signature.labels(), signature.key_name().clone());
         let header = self.header;
-        let index = self.index.get_or_insert_with(|| FieldIndex::new(header));
-        let (bodies, work) = (&mut self.bodies, &mut self.work);
-        let pending = Pending::new(place, field, signature, index, bodies, self.now, work);
+        let headers = self.headers.get_or_insert_with(|| HeaderHashes::new(header));
+        let pending = Pending::new(place, field, signature, headers, &mut self.bodies, self.now);
         let state = match pending {
             Ok(pending) => State::Pending(Box::new(pending), self.keys.ask(&key_name)),
             Err(outcome) => State::Settled(outcome),

@@ -103,8 +103,8 @@ impl ArcVerifier {
     }
 }
 
-impl Start<'_, '_> {
-    fn message_signature(&mut self, set: &ArcSet<'_>) -> Candidate {
+impl<'a> Start<'_, 'a> {
+    fn message_signature(&mut self, set: &ArcSet<'a>) -> Candidate {
         let placed = set.message_signature;
         self.candidate(SignatureKind::ArcMessage, placed.place, placed.field)
     }
@@ -134,13 +134,15 @@ fn seals(
         seals.push(match signer {
             Ok(signer) => {
                 let hash = Hash::of(signer.algorithm);
-                let header = covered
+                let (_, header) = covered
                     .iter_mut()
                     .find(|(of, _)| *of == hash)
-                    .map(|(_, header)| header.fork())
                     .expect("there is a running hash for each that a seal uses");
+                let before = header.octets();
+                let hashed = header.digest(field.raw_name(), signer.head, signer.tail);
+                work.header_octets += hashed.1 - before;
                 let (labels, query) = (signer.labels(), keys.ask(&signer.key_name));
-                let pending = Pending::of_header(field, signer, header, now, work);
+                let pending = Pending::of_header(signer, hashed, now);
                 Candidate { place, labels, state: State::Pending(Box::new(pending), query) }
             }
             Err(error) => Candidate {
