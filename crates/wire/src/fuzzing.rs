@@ -102,7 +102,10 @@ fn smtp_command(input: &[u8]) {
         return;
     };
     assert_eq!(Command::parse(written.as_bytes()).as_ref(), Ok(&command), "{written}");
-    if let Command::Mail(mail) = &command {
+    // A sender of 8-bit text is never handed to a hop without SMTPUTF8.
+    if let Command::Mail(mail) = &command
+        && mail.sender.mailbox().is_none_or(|mailbox| !mailbox.needs_smtputf8())
+    {
         let bare = mail.to_command(&Extensions::default(), mail.size);
         let want =
             Mail { size: None, body: None, smtputf8: false, dsn: Vec::new(), ..mail.clone() };
