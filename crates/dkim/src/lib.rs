@@ -48,7 +48,7 @@
 //! | an RSA key | [`MAX_RSA_BITS`], 8,192; an odd exponent of at most 33 bits, or 17 for keys under 1,024 bits | [`PublicKeyError`] |
 //! | operations with public keys | [`MAX_KEYS_TRIED`], 2, for each signature that is read | not tried |
 //! | field names compared | a million: each name of `h=` is looked for in an index of the header | |
-//! | octets of the header hashed | each field once for each signature that is read | |
+//! | octets of the header made canonical | each field once for each signature that is read; once for all that agree on `h=`, `c=` and the hash | |
 //! | octets of the body hashed | the body four times, once for each canonicalization and hash function; signatures that differ in `l=` share a hash | |
 //! | octets of the body made canonical | the body twice, once simple and once relaxed | |
 //! | memory | the decoded `b=` and `bh=`, an index of the fields, a report for each signature; nothing of the body | |
