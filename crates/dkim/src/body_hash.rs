@@ -7,7 +7,8 @@
 //!
 //! Long slices go to the hash straight from the chunk. Short ones, which only irregular white space
 //! makes, are gathered first, because a call of the hash function that does not end at one of its
-//! blocks costs more than a short copy.
+//! blocks costs more than a short copy. A body without any is one long slice, however short it is: it is
+//! not worth a buffer.
 
 use aws_lc_rs::digest::{self, Context, Digest};
 
@@ -189,16 +190,19 @@ impl Output {
     #[inline]
     fn take(&mut self, slice: &[u8]) {
         self.len += slice.len() as u64;
-        if slice.len() >= LONG_SLICE {
+        if slice.len() >= LONG_SLICE || (self.gathered.is_empty() && slice.len() >= LONG_ENOUGH) {
             self.flush();
             for (place, hasher) in self.hashers.iter_mut().enumerate() {
                 hasher.update(slice, place, &mut self.ends);
             }
             return;
         }
-        // Reserves once, at the first short slice of a body.
-        if self.gathered.capacity() == 0 {
-            self.gathered.reserve_exact(GATHERED_LEN);
+        // Reserves at most twice: a little for the line end that closes a body without irregular white
+        // space, and then all.
+        let needed = self.gathered.len() + slice.len();
+        if needed > self.gathered.capacity() {
+            let all = if needed <= FEW { FEW } else { GATHERED_LEN };
+            self.gathered.reserve_exact(all - self.gathered.len());
         }
         // A full buffer is a whole number of the hash's blocks, which spares it a buffer of its own.
         let room = GATHERED_LEN - self.gathered.len();
@@ -273,6 +277,12 @@ impl Hasher {
 
 /// From this length on a slice is hashed from where it is.
 const LONG_SLICE: usize = 2048;
+
+/// From this length on a slice is hashed from where it is if nothing is gathered.
+const LONG_ENOUGH: usize = 256;
+
+/// Room for a line end, and for some more.
+const FEW: usize = 64;
 
 /// How many octets of short slices are gathered for one call.
 const GATHERED_LEN: usize = 8192;

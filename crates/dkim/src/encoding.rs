@@ -13,6 +13,9 @@ pub(crate) fn decode_base64(value: &str) -> Option<Vec<u8>> {
     let mut packed = Vec::new();
     while let Some(at) = memchr3(b' ', b'\t', b'\r', rest) {
         let (line, after) = rest.split_at(at);
+        if packed.is_empty() {
+            packed.reserve_exact(value.len());
+        }
         packed.extend_from_slice(line);
         rest = after.trim_ascii_start();
     }
