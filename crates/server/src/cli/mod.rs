@@ -5,6 +5,7 @@
 //! standard error.
 
 mod arc_verify;
+mod bench;
 mod config_check;
 mod key_lookup;
 mod keygen;
@@ -37,6 +38,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Verify the ARC chain of the message on standard input
     ArcVerify(arc_verify::ArcVerifyArgs),
+    /// Measure how many messages a second this machine signs and verifies
+    Bench(bench::BenchArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -56,6 +59,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::ArcVerify(args) => arc_verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
     }
 }
