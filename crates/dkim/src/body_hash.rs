@@ -143,12 +143,18 @@ impl Lane {
         let Self { body, mut output, .. } = self;
         body.finish(&mut |slice| output.take(slice));
         output.flush();
-        let Output { hashers, ends, len: canonical_len, .. } = output;
-        let octets = hashers.iter().map(|hasher| hasher.octets).sum();
-        // An end that was not reached is that of the body.
-        let at_end: Vec<_> = hashers.into_iter().map(|hasher| hasher.context.finish()).collect();
+        let Output { hashers, mut ends, len: canonical_len, .. } = output;
+        let mut octets = 0;
+        for (place, hasher) in hashers.into_iter().enumerate() {
+            octets += hasher.octets;
+            let at_end = hasher.context.finish();
+            // An end that was not reached is that of the body.
+            for end in ends.iter_mut().filter(|end| end.hasher == place) {
+                end.digest.get_or_insert(at_end);
+            }
+        }
         let digest = |end: End| BodyDigest {
-            digest: end.digest.or_else(|| at_end.get(end.hasher).copied()).expect("a hasher each"),
+            digest: end.digest.expect("each end is that of a hasher"),
             hashed_len: end.length.map_or(canonical_len, |length| length.min(canonical_len)),
             canonical_len,
         };

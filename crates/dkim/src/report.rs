@@ -104,10 +104,11 @@ pub struct BodyHash {
 impl BodyHash {
     pub(crate) fn new(digest: &[u8]) -> Self {
         let mut octets = [0; MAX_HASH_LEN];
-        for (octet, of_digest) in octets.iter_mut().zip(digest) {
-            *octet = *of_digest;
+        let len = digest.len().min(MAX_HASH_LEN);
+        if let (Some(start), Some(digest)) = (octets.get_mut(..len), digest.get(..len)) {
+            start.copy_from_slice(digest);
         }
-        Self { octets, len: digest.len().min(MAX_HASH_LEN) }
+        Self { octets, len }
     }
 
     /// The octets, as many as the hash function has.

@@ -39,7 +39,7 @@ pub fn write_signature_field(
             let value_start = write_relaxed_name(name.trim_ascii_end(), out);
             write_unfolded(head, value_start, out);
             write_unfolded(tail, value_start, out);
-            drop_trailing_space(value_start, out);
+            drop_trailing_space(out);
         }
     }
 }
@@ -47,7 +47,7 @@ pub fn write_signature_field(
 fn write_relaxed(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let value_start = write_relaxed_name(name, out);
     write_unfolded(value, value_start, out);
-    drop_trailing_space(value_start, out);
+    drop_trailing_space(out);
 }
 
 /// Gives where the value starts.
@@ -57,8 +57,9 @@ fn write_relaxed_name(name: &[u8], out: &mut Vec<u8>) -> usize {
     out.len()
 }
 
-fn drop_trailing_space(value_start: usize, out: &mut Vec<u8>) {
-    if out.len() > value_start && out.last() == Some(&b' ') {
+/// Drops the space at the end of a value. In front of the value stands a colon.
+fn drop_trailing_space(out: &mut Vec<u8>) {
+    if out.last() == Some(&b' ') {
         out.pop();
     }
 }
