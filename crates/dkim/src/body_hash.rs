@@ -377,8 +377,9 @@ mod tests {
         hashes.request(Canon::Relaxed, Hash::Sha256, None);
         for _ in 0..10_000 {
             hashes.update(b"a  b\tc \r\n");
-            assert_eq!(hashes.lanes[0].output.gathered.capacity(), GATHERED_LEN);
+            assert!(hashes.lanes[0].output.gathered.capacity() <= GATHERED_LEN);
         }
+        assert_eq!(hashes.lanes[0].output.gathered.capacity(), GATHERED_LEN);
     }
 
     #[test]

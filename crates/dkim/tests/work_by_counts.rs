@@ -168,7 +168,7 @@ fn signatures_of_the_same_fields_share_the_canonical_header() {
     let mut requests = relaxed(&domains[..1]);
     let from = FieldName::FROM;
     let list = || vec![FieldName::parse("List-X").unwrap(); 50];
-    let other = [vec![from.clone()], list()].concat();
+    let other = [vec![from], list()].concat();
     requests.push(SignRequest {
         fields: FieldSelection::exactly(other).unwrap(),
         ..request(domains[1], Canonicalization::RELAXED)
