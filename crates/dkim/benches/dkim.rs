@@ -25,34 +25,34 @@ fn main() {
 }
 
 /// A whole signature, the RSA operation among it.
-#[divan::bench(args = SIZES)]
-fn sign(bencher: Bencher<'_, '_>, size: usize) {
-    let (key, message) = (Key::new(), message(size));
+#[divan::bench(args = NAMES)]
+fn sign(bencher: Bencher<'_, '_>, name: &str) {
+    let (key, message) = (Key::new(), message(name));
     bencher.bench_local(|| key.sign(unsigned(black_box(&message), 1)));
 }
 
 /// A whole verification, with the key record read beforehand.
-#[divan::bench(args = SIZES)]
-fn verify(bencher: Bencher<'_, '_>, size: usize) {
-    let (key, message) = (Key::new(), message(size));
+#[divan::bench(args = NAMES)]
+fn verify(bencher: Bencher<'_, '_>, name: &str) {
+    let (key, message) = (Key::new(), message(name));
     let signed = [key.sign(unsigned(&message, 1)), message].concat();
     bencher.bench_local(|| assert!(key.verifies(black_box(&signed))));
 }
 
 /// All but the RSA operation, for one signature, two and three: one pass over the body, whatever their
 /// number.
-#[divan::bench(args = SIZES, consts = [1, 2, 3])]
-fn digests_of_signatures<const N: usize>(bencher: Bencher<'_, '_>, size: usize) {
-    let message = message(size);
+#[divan::bench(args = NAMES, consts = [1, 2, 3])]
+fn digests_of_signatures<const N: usize>(bencher: Bencher<'_, '_>, name: &str) {
+    let message = message(name);
     bencher
         .counter(BytesCount::new(message.len()))
         .bench_local(|| unsigned(black_box(&message), N));
 }
 
 /// The canonical body alone, not hashed.
-#[divan::bench(args = SIZES, consts = [true, false])]
-fn canonical_body<const RELAXED: bool>(bencher: Bencher<'_, '_>, size: usize) {
-    let message = message(size);
+#[divan::bench(args = NAMES, consts = [true, false])]
+fn canonical_body<const RELAXED: bool>(bencher: Bencher<'_, '_>, name: &str) {
+    let message = message(name);
     let (_, body) = Header::of_message(&message).expect("a message");
     let canon = if RELAXED { Canon::Relaxed } else { Canon::Simple };
     bencher.counter(BytesCount::new(body.len())).bench_local(|| {
@@ -68,7 +68,7 @@ fn canonical_body<const RELAXED: bool>(bencher: Bencher<'_, '_>, size: usize) {
 /// The canonical header fields alone, not hashed.
 #[divan::bench]
 fn canonical_header(bencher: Bencher<'_, '_>) {
-    let message = message(0);
+    let message = message(NAMES[0]);
     let (header, _) = Header::of_message(&message).expect("a message");
     let mut out = Vec::with_capacity(message.len());
     bencher.bench_local(|| {
@@ -83,7 +83,7 @@ fn canonical_header(bencher: Bencher<'_, '_>) {
 /// From the header to its hash: which fields are signed, their canonical form, the digest.
 #[divan::bench]
 fn header_hash(bencher: Bencher<'_, '_>) {
-    let message = message(0);
+    let message = message(NAMES[0]);
     let (header, _) = Header::of_message(&message).expect("a message");
     bencher.bench_local(|| {
         let signing = MessageSigning::start(requests(1), black_box(&header)).expect("a signature");
@@ -94,7 +94,7 @@ fn header_hash(bencher: Bencher<'_, '_>) {
 /// From the message to its fields.
 #[divan::bench]
 fn header_fields(bencher: Bencher<'_, '_>) {
-    let message = message(0);
+    let message = message(NAMES[0]);
     bencher.bench_local(|| Header::of_message(black_box(&message)).map(|(header, _)| header.len()));
 }
 
@@ -155,17 +155,13 @@ fn requests(count: usize) -> Vec<SignRequest> {
     vec![request; count]
 }
 
-/// One of the samples.
-fn message(size: usize) -> Vec<u8> {
-    let [small, middle, large] = sample_mail::samples();
-    match size {
-        0..=2_000 => small.octets,
-        2_001..=50_000 => middle.octets,
-        _ => large.octets,
-    }
+/// The sample of that name.
+fn message(name: &str) -> Vec<u8> {
+    let sample = sample_mail::samples().into_iter().find(|sample| sample.name == name);
+    sample.expect("a sample").octets
 }
 
-/// Octets, in round figures.
-const SIZES: [usize; 3] = [2_000, 50_000, 1_000_000];
+/// The samples.
+const NAMES: [&str; 3] = ["2 KB", "50 KB", "1 MB"];
 
 const NOW: UnixTime = UnixTime(1_785_585_600);

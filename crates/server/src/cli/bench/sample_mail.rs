@@ -284,12 +284,10 @@ const WORDS: [&str; 48] = [
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn samples_have_their_size_and_are_mail() {
-        for (sample, size) in samples().into_iter().zip([2 << 10, 50 << 10, 1 << 20]) {
-            let Sample { name, octets } = sample;
+        for (sample, size) in super::samples().into_iter().zip([2 << 10, 50 << 10, 1 << 20]) {
+            let super::Sample { name, octets } = sample;
             let len = octets.len();
             assert!(len.abs_diff(size) <= size / 20, "{name}: {len}");
             assert!(octets.ends_with(b"\r\n") && !octets.ends_with(b"\r\n\r\n"), "{name}");
@@ -302,7 +300,7 @@ mod tests {
 
     #[test]
     fn samples_are_the_same_each_time() {
-        for (one, two) in samples().into_iter().zip(samples()) {
+        for (one, two) in super::samples().into_iter().zip(super::samples()) {
             assert_eq!(one.octets, two.octets, "{}", one.name);
         }
     }
