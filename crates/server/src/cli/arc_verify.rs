@@ -9,12 +9,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use postseal_dkim::arc::{ArcReport, ArcVerifier};
-use postseal_dkim::{DomainName, Header, LocalFile, SignatureReport, UnixTime};
+use postseal_dkim::{DomainName, Header, SignatureReport, UnixTime};
 use serde_json::{Value, json};
 
 use super::cannot;
 use super::key_lookup::KeyArgs;
-use super::sign::{CANNOT_WRITE, read_message};
+use super::message_input::{self, Reading};
+use super::sign::CANNOT_WRITE;
 use crate::clock;
 
 /// Arguments of `postseal arc-verify`.
@@ -45,22 +46,31 @@ fn verify(
     output: &mut impl Write,
 ) -> anyhow::Result<ArcReport> {
     let keys = args.keys.open()?;
-    let message = read_message(input)?;
-    let wire = LocalFile::new(&message).to_wire();
-    let (header, body) = Header::of_message(&wire)?;
-
     let now = args.now.map_or(now, UnixTime);
-    let (mut verifier, queries) = ArcVerifier::start(&header, now);
-    for (id, answer) in keys.answer(queries)? {
-        verifier.answer(id, answer);
-    }
-    verifier.body(body);
-    let report = verifier.finish();
+    let report = message_input::read(input, |header| {
+        let (mut verifier, queries) = ArcVerifier::start(header, now);
+        for (id, answer) in keys.answer(queries)? {
+            verifier.answer(id, answer);
+        }
+        Ok(verifier)
+    })?;
 
     let text = if args.json { in_json(&report) } else { in_a_line(&report) };
     output.write_all(text.as_bytes()).context(CANNOT_WRITE)?;
     output.flush().context(CANNOT_WRITE)?;
     Ok(report)
+}
+
+impl Reading for ArcVerifier {
+    type Outcome = ArcReport;
+
+    fn body(&mut self, chunk: &[u8]) {
+        Self::body(self, chunk);
+    }
+
+    fn finish(self, _header: &Header<'_>) -> anyhow::Result<ArcReport> {
+        Ok(Self::finish(self))
+    }
 }
 
 fn in_a_line(report: &ArcReport) -> String {

@@ -9,6 +9,7 @@ mod bench;
 mod config_check;
 mod key_lookup;
 mod keygen;
+mod message_input;
 mod serve;
 mod sign;
 mod verify;

@@ -1,8 +1,8 @@
 //! `postseal verify`: says for each signature of one message whether it verifies, and why not.
 //!
 //! One line a DKIM-Signature field, from the top: the result, `d=`, `s=`, `a=` and the reason. Keys come
-//! from the DNS, or from a file that stands for it ([`super::key_lookup`]). The message is read once and
-//! never held as a whole: its header is, and of its body one chunk at a time.
+//! from the DNS, or from a file that stands for it ([`super::key_lookup`]). The message is read in pieces
+//! ([`super::message_input`]).
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -10,12 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use postseal_dkim::{
-    DomainName, FILE_START_LEN, FileStart, HeaderError, Report, SignatureReport, UnixTime,
-    Verifier, VerifyRules,
-};
+use postseal_dkim::{DomainName, Header, Report, SignatureReport, UnixTime, Verifier, VerifyRules};
 
 use super::key_lookup::KeyArgs;
+use super::message_input::{self, Reading};
 use super::sign::CANNOT_WRITE;
 use super::{cannot, verify_json};
 use crate::clock;
@@ -48,53 +46,39 @@ fn verify(
     output: &mut impl Write,
 ) -> anyhow::Result<Report> {
     let keys = args.keys.open()?;
-    let mut octets = Vec::new();
-    input.by_ref().take(FILE_START_LEN as u64).read_to_end(&mut octets).context(CANNOT_READ)?;
-    let start = FileStart::new(octets);
-    let mut rest = start.rest();
-    let (header, body) = match start.message() {
-        Ok(message) => message,
-        Err(error) => {
-            // What is wrong with the file depends on its last line too.
-            each_chunk(input, |chunk| rest.to_wire(chunk).map(drop))?;
-            return Err(error.into());
-        }
-    };
-
     let now = args.now.map_or(now, UnixTime);
-    let (mut verifier, queries) = Verifier::start(&header, &VerifyRules::default(), now);
-    for (id, answer) in keys.answer(queries)? {
-        verifier.answer(id, answer);
-    }
-    verifier.body(body);
-    each_chunk(input, |chunk| {
-        verifier.body(rest.to_wire(chunk)?);
-        Ok(())
+    let report = message_input::read(input, |header| {
+        let (mut verifier, queries) = Verifier::start(header, &VerifyRules::default(), now);
+        for (id, answer) in keys.answer(queries)? {
+            verifier.answer(id, answer);
+        }
+        Ok(Verifying { verifier, json: args.json, output: &mut *output })
     })?;
-    let report = verifier.finish();
-
-    if args.json {
-        verify_json::write(&report, &header, output).context(CANNOT_WRITE)?;
-    } else {
-        output.write_all(in_lines(&report).as_bytes()).context(CANNOT_WRITE)?;
-    }
     output.flush().context(CANNOT_WRITE)?;
     Ok(report)
 }
 
-/// Reads to the end, and hands out what comes.
-fn each_chunk(
-    input: &mut impl Read,
-    mut take: impl FnMut(&[u8]) -> Result<(), HeaderError>,
-) -> anyhow::Result<()> {
-    let mut chunk = vec![0; CHUNK_LEN];
-    loop {
-        match input.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(octets) => take(chunk.get(..octets).unwrap_or_default())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context(CANNOT_READ),
+struct Verifying<'o, W> {
+    verifier: Verifier,
+    json: bool,
+    output: &'o mut W,
+}
+
+impl<W: Write> Reading for Verifying<'_, W> {
+    type Outcome = Report;
+
+    fn body(&mut self, chunk: &[u8]) {
+        self.verifier.body(chunk);
+    }
+
+    fn finish(self, header: &Header<'_>) -> anyhow::Result<Report> {
+        let report = self.verifier.finish();
+        if self.json {
+            verify_json::write(&report, header, self.output).context(CANNOT_WRITE)?;
+        } else {
+            self.output.write_all(in_lines(&report).as_bytes()).context(CANNOT_WRITE)?;
         }
+        Ok(report)
     }
 }
 
@@ -114,12 +98,6 @@ fn in_lines(report: &Report) -> String {
     }
     lines
 }
-
-/// How much of a body is read at once: as much as a pipe holds.
-const CHUNK_LEN: usize = 64 * 1024;
-
-/// What failed if the input breaks off.
-const CANNOT_READ: &str = "cannot read the message";
 
 #[cfg(test)]
 mod tests {
