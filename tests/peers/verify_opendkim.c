@@ -9,45 +9,12 @@
  *
  * and then `number TAB end`. The verdict is pass, fail (body hash or signature do not match) or error.
  */
-#define _GNU_SOURCE /* memmem */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define _GNU_SOURCE /* memmem, in the header */
 #include <strings.h>
-#include <sys/types.h>
 
-#include <opendkim/dkim.h>
-
-struct bytes {
-	char *at; /* length bytes and a NUL that does not count */
-	size_t length;
-};
+#include "opendkim_frames.h"
 
 static struct bytes keys;
-
-static void
-die(const char *what)
-{
-	fprintf(stderr, "verify_opendkim: %s\n", what);
-	exit(1);
-}
-
-/* Reads one frame; returns 0 at the end of input. */
-static int
-frame(struct bytes *out)
-{
-	char line[32];
-	if (fgets(line, sizeof line, stdin) == NULL)
-		return 0;
-	out->length = strtoul(line, NULL, 10);
-	out->at = malloc(out->length + 1);
-	if (out->at == NULL)
-		die("no memory for a frame");
-	if (fread(out->at, 1, out->length, stdin) != out->length)
-		die("a frame is shorter than its length");
-	out->at[out->length] = '\0';
-	return 1;
-}
 
 /* Looks a signature's key up in the first frame. */
 static DKIM_STAT
@@ -84,46 +51,6 @@ key_lookup(DKIM *dkim, DKIM_SIGINFO *signature, unsigned char *buffer, size_t si
 			line++;
 	}
 	return DKIM_STAT_NOKEY;
-}
-
-/* Gives the message to the library: each field without its final CRLF, then the body. */
-static DKIM_STAT
-feed(DKIM *dkim, struct bytes message)
-{
-	DKIM_STAT status;
-	char *at = message.at, *end = message.at + message.length;
-	while (at < end && !(end - at >= 2 && at[0] == '\r' && at[1] == '\n'))
-	{
-		char *stop = at; /* where the field ends: at a CRLF that no blank follows */
-		for (;;)
-		{
-			stop = memmem(stop, (size_t) (end - stop), "\r\n", 2);
-			if (stop == NULL)
-			{
-				stop = end;
-				break;
-			}
-			if (stop + 2 >= end || (stop[2] != ' ' && stop[2] != '\t'))
-				break;
-			stop += 2;
-		}
-		status = dkim_header(dkim, (u_char *) at, (size_t) (stop - at));
-		if (status != DKIM_STAT_OK)
-			return status;
-		at = stop + 2 < end ? stop + 2 : end;
-	}
-	status = dkim_eoh(dkim);
-	if (status != DKIM_STAT_OK)
-		return status;
-	if (end - at >= 2)
-		at += 2;
-	if (at < end)
-	{
-		status = dkim_body(dkim, (u_char *) at, (size_t) (end - at));
-		if (status != DKIM_STAT_OK)
-			return status;
-	}
-	return dkim_eom(dkim, NULL);
 }
 
 static const char *
@@ -182,6 +109,10 @@ report(DKIM *dkim, unsigned long number, DKIM_STAT overall)
 		else if (error == DKIM_SIGERROR_BADSIG)
 		{
 			verdict = "fail";
+		}
+		else if (error == DKIM_SIGERROR_OK || error == DKIM_SIGERROR_UNKNOWN)
+		{
+			reason = body == DKIM_SIGBH_UNTESTED ? "body hash not tested" : "not processed";
 		}
 		printf("%lu\t%s\t%s\t%s\t%s\t%s\n", number, verdict, or_dash(dkim_sig_getdomain(signature)),
 		       or_dash(dkim_sig_getselector(signature)), algorithm(signature), reason == NULL ? "-" : reason);

@@ -3,7 +3,7 @@
 //!
 //! - in process: the rule, the signer and our verifier
 //! - through the milter and the SMTP proxy of a daemon
-//! - to three verifiers that we did not write, with a table of what they are known to read otherwise
+//! - to four verifiers that we did not write, with a table of what they are known to read otherwise
 //!
 //! `POSTSEAL_MUTANTS`, `POSTSEAL_MUTANTS_SENT` and `POSTSEAL_MUTANTS_JUDGED` say how many, `POSTSEAL_SEED` which
 //! ones.

@@ -1,5 +1,5 @@
 //! A real Postfix sends through our milter, for each row of the rule, with milter protocols 2 and 6; what left is
-//! judged by three verifiers that we did not write.
+//! judged by four verifiers that we did not write.
 
 use std::cell::Cell;
 use std::path::Path;

