@@ -12,8 +12,8 @@
 //!   MTA lie.
 //! - [`arc`] seals and verifies chains with dkimpy.
 //! - [`dns`] is the DNS around it.
-//! - [`mail_data`] has real messages, [`mutate`] damages them, [`message`] builds others, [`vectors`] reads cases
-//!   from files.
+//! - [`mail_data`] has real messages, [`mutate`] damages them, [`message`] builds others, [`shapes`] makes many that
+//!   are hard to read, [`vectors`] reads cases from files.
 //! - [`scale`] says how long a long test is.
 
 pub mod api_client;
@@ -32,6 +32,7 @@ pub mod postfix;
 pub mod rspamd;
 pub mod scale;
 pub mod scene;
+pub mod shapes;
 pub mod signers;
 pub mod sink;
 pub mod smtp_client;

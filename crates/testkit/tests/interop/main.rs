@@ -1,0 +1,12 @@
+//! Our DKIM engine against other people's software.
+//!
+//! - [`both_ways`]: what we sign, four verifiers pass; what four signers sign, we pass
+//! - [`labels`]: one change to what we signed does what it is known to do, with us and with them
+//! - [`differences`]: where they differ, and the section that decides
+//!
+//! `POSTSEAL_SEED` says which messages are generated.
+
+mod both_ways;
+mod differences;
+mod labels;
+mod ours;
