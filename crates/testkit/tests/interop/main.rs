@@ -2,6 +2,7 @@
 //!
 //! - [`both_ways`]: what we sign, four verifiers pass; what four signers sign, we pass
 //! - [`labels`]: one change to what we signed does what it is known to do, with us and with them
+//! - [`suites`]: what the tests of others expect of a message, we say
 //! - [`differences`]: where they differ, and the section that decides
 //!
 //! `POSTSEAL_SEED` says which messages are generated.
@@ -10,3 +11,4 @@ mod both_ways;
 mod differences;
 mod labels;
 mod ours;
+mod suites;
