@@ -206,9 +206,6 @@ mod tests {
 
     #[test]
     fn each_signer_is_passed_by_every_verifier_that_knows_its_algorithm() {
-        // libopendkim writes an Ed25519 field otherwise than it hashed it if its b= does not fit on the line of h=;
-        // with a selector of this length it begins a line in any case.
-        let selector = "selector1";
         let message = MessageBuilder::simple("a@example.com", "b@example.net")
             .body(b"Hi.\r\n\r\nWe lost  the game. \r\n\r\n\r\n")
             .build();
@@ -218,14 +215,21 @@ mod tests {
                 for canonicalization in
                     ["simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed"]
                 {
+                    // libopendkim folds an Ed25519 field in one place to hash it, and in another to write it.
+                    if signer == Signer::OpenDkim
+                        && key.algorithm == "ed25519-sha256"
+                        && canonicalization.starts_with("simple/")
+                    {
+                        continue;
+                    }
                     let mut one = signer
-                        .sign(&key, "example.com", selector, canonicalization, &[&message])
+                        .sign(&key, "example.com", "s1", canonicalization, &[&message])
                         .unwrap();
                     assert!(one.iter().all(|one| one.ends_with(&message)), "{}", signer.name());
                     signed.append(&mut one);
                 }
             }
-            let dns_file = key.dns_line("example.com", selector);
+            let dns_file = key.dns_line("example.com", "s1");
             for verifier in Verifier::ALL.into_iter().filter(|it| it.knows(key.algorithm)) {
                 for (number, verdicts) in
                     verifier.verify(&dns_file, &signed).unwrap().iter().enumerate()
