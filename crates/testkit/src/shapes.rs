@@ -187,7 +187,8 @@ impl Draft {
                 let at = random.below(self.lines.len() + 1);
                 self.lines.insert(at, line[..998].to_vec());
                 self.lines.insert(at, vec![b'x'; 998]);
-                self.add(random, "X-Long-Line", &[&b" "[..], &line[..998 - 13]].concat());
+                // With room for white space in front of the colon.
+                self.add(random, "X-Long-Line", &[&b" "[..], &line[..998 - 16]].concat());
             }
             Shape::LongField => {
                 let name = random.pick(&["References", "To", "X-Long"]);
@@ -209,7 +210,8 @@ impl Draft {
                     line.extend_from_slice(random.pick(&["", " ", "  ", "\t", " \t "]).as_bytes());
                 }
                 for (_, value) in &mut self.fields {
-                    value.extend_from_slice(random.pick(&["", "", " ", "\t", " \t "]).as_bytes());
+                    let blanks = random.pick(&["", "", " ", "\t", " \t "]).as_bytes();
+                    value.extend_from_slice(if is_full(value) { b"" } else { blanks });
                 }
             }
             Shape::BlankLines => {
@@ -268,7 +270,7 @@ impl Draft {
     /// Puts one of several things behind spaces of some values.
     fn put_into_values(&mut self, random: &mut Random, things: &[&str]) {
         for (name, value) in &mut self.fields {
-            if name != "From" && random.below(2) == 0 {
+            if name != "From" && !is_full(value) && random.below(2) == 0 {
                 put_in(value, random, things);
             }
         }
@@ -293,7 +295,8 @@ impl Draft {
         message.extend_from_slice(b"\r\n");
         let count = self.lines.len();
         for (number, line) in self.lines.iter().enumerate() {
-            message.extend_from_slice(line);
+            // What came into a long line may have made it longer than one may be.
+            message.extend_from_slice(line.get(..MAX_LINE).unwrap_or(line));
             if number + 1 < count || self.ends_in_crlf {
                 message.extend_from_slice(b"\r\n");
             }
@@ -301,6 +304,14 @@ impl Draft {
         message
     }
 }
+
+/// Whether a line of a field has hardly room for more.
+fn is_full(value: &[u8]) -> bool {
+    value.split(|octet| *octet == b'\n').any(|line| line.len() > MAX_LINE - 100)
+}
+
+/// The longest line of mail without its end (RFC 5322 §2.1.1).
+const MAX_LINE: usize = 998;
 
 /// Puts one of several things in front of a space that stands between words.
 fn put_in(text: &mut Vec<u8>, random: &mut Random, things: &[&str]) {
