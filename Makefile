@@ -1,6 +1,6 @@
 # The main commands. Everything they make lies in target/ and build/.
 
-.PHONY: demo test bench soak fuzz fuzz-planted mutants peers lint
+.PHONY: demo test bench bench-dkim soak fuzz fuzz-planted mutants peers lint
 
 # Builds Postseal and runs its main job on real messages, end to end.
 demo:
@@ -15,6 +15,11 @@ test:
 bench:
 	cargo build --locked --release -p postseal-server -p postseal-testkit
 	target/release/postseal-bench $(BENCH)
+	@echo 'The library alone, beside other DKIM libraries: make bench-dkim'
+
+# What a message costs in the DKIM library, beside other libraries; `make bench-dkim BENCH=--quick` is short.
+bench-dkim:
+	bench/run $(BENCH)
 
 # The long figures of what `make test` does for seconds: a million messages with a thousand kills, a million damaged messages.
 # Takes hours. Prints duration and seed; POSTSEAL_SEED, POSTSEAL_MUTANTS, POSTSEAL_MUTANTS_SENT, POSTSEAL_MUTANTS_JUDGED,
