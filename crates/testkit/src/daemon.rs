@@ -493,7 +493,7 @@ echo '{"event":"ready"}' >&2
     fn kills_and_starts_again_in_the_same_folder() {
         // Ready only with a data folder of its own, in which it leaves a trace.
         let (_folder, binary) = stand_in(&format!(
-            "data=$(sed -n 's/^data = \"\\(.*\\)\"/\\1/p' \"$3\")\nmkdir -p \"$data\"\nls \"$data\"\n: > \"$data/trace\"\n{LISTENING}\nexec sleep 60"
+            "data=$(sed -n 's/^data = \"\\(.*\\)\"/\\1/p' \"$3\")\nmkdir -p \"$data\"\nls \"$data\" >&2\n: > \"$data/trace\"\n{LISTENING}\nexec sleep 60"
         ));
         let first = Daemon::start(&binary, Settings::with("[dns]\n")).unwrap();
         assert!(!first.log().contains("trace"));
