@@ -95,6 +95,11 @@ impl Pending {
         }
     }
 
+    /// The value of `b=`, decoded.
+    pub(crate) fn into_signature(self) -> Vec<u8> {
+        self.signature
+    }
+
     /// What was hashed; none for a signature over nothing of the body.
     pub(crate) fn hashed(&self, bodies: &BodyDigests) -> Option<Hashed> {
         let body = bodies.get(self.body.as_ref()?.id);

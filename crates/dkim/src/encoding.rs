@@ -9,21 +9,31 @@ use memchr::memchr3;
 
 /// Decodes the value of `b=`, `bh=` or `p=`. The grammar of §2.10 lets the padding be missing.
 pub(crate) fn decode_base64(value: &str) -> Option<Vec<u8>> {
-    let mut rest = value.as_bytes();
-    let mut packed = Vec::new();
-    while let Some(at) = memchr3(b' ', b'\t', b'\r', rest) {
-        let (line, after) = rest.split_at(at);
-        if packed.is_empty() {
-            packed.reserve_exact(value.len());
+    let value = value.as_bytes();
+    if memchr3(b' ', b'\t', b'\r', value).is_none() {
+        return BASE64.decode(value).ok();
+    }
+    // Nearly all values with folds are those of `b=`, for which no memory has to be asked.
+    let mut short = [0; SHORT_VALUE];
+    match short.get_mut(..value.len()) {
+        Some(room) => BASE64.decode(without_wsp(value, room)).ok(),
+        None => BASE64.decode(without_wsp(value, &mut vec![0; value.len()])).ok(),
+    }
+}
+
+/// Writes what is no white space to the start of `room`, which is as long as the value.
+fn without_wsp<'r>(value: &[u8], room: &'r mut [u8]) -> &'r [u8] {
+    let (mut rest, mut len) = (value, 0);
+    while !rest.is_empty() {
+        let end = memchr3(b' ', b'\t', b'\r', rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        if let Some(place) = room.get_mut(len..len + line.len()) {
+            place.copy_from_slice(line);
         }
-        packed.extend_from_slice(line);
+        len += line.len();
         rest = after.trim_ascii_start();
     }
-    if packed.is_empty() {
-        return BASE64.decode(rest).ok();
-    }
-    packed.extend_from_slice(rest);
-    BASE64.decode(packed).ok()
+    room.get(..len).unwrap_or_default()
 }
 
 /// Encodes octets for `b=`, `bh=` or `p=`, on one line.
@@ -78,6 +88,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Values up to this length are worked on without asking for memory: `b=` of RSA with 4096 bits and its folds.
+const SHORT_VALUE: usize = 768;
 
 #[cfg(test)]
 mod tests {

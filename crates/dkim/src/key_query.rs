@@ -106,9 +106,9 @@ impl KeyLookups {
         self.queries.len()
     }
 
-    /// All queries, in the order in which they came up.
-    pub(crate) fn queries(&self) -> Vec<KeyQuery> {
-        self.queries.clone()
+    /// All queries, in the order in which they came up. There can be no more of them.
+    pub(crate) fn take_queries(&mut self) -> Vec<KeyQuery> {
+        std::mem::take(&mut self.queries)
     }
 
     /// Takes an answer. A second one to the same query replaces the first.

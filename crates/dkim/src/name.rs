@@ -151,12 +151,16 @@ impl FromStr for Selector {
 ///
 /// Fails only if the whole is longer than a name may be.
 pub fn key_record_name(selector: &Selector, domain: &DomainName) -> Result<DomainName, NameError> {
-    let parts = [selector.as_str(), KEY_NAMESPACE, domain.as_str()];
-    let name = parts.join(".");
-    if name.len() > MAX_NAME_LEN {
-        return Err(NameError::TooLong);
+    let parts = [selector.as_str(), ".", KEY_NAMESPACE, ".", domain.as_str()];
+    let mut octets = [0; MAX_NAME_LEN];
+    let mut len = 0;
+    for part in parts {
+        let place = octets.get_mut(len..len + part.len()).ok_or(NameError::TooLong)?;
+        place.copy_from_slice(part.as_bytes());
+        len += part.len();
     }
-    Ok(DomainName(name.into()))
+    let name = octets.get(..len).and_then(|name| str::from_utf8(name).ok());
+    Ok(DomainName(name.expect("names are ASCII").into()))
 }
 
 /// Why a text is not a domain name or selector.

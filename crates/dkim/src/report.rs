@@ -47,7 +47,7 @@ pub struct SignatureReport {
     /// `d=`.
     pub identity: Option<Identity>,
     /// `b=`, decoded, if it can be read.
-    pub signature: Option<Box<[u8]>>,
+    pub signature: Option<Vec<u8>>,
     /// How it ended.
     pub outcome: Outcome,
     /// What was hashed for it; none if the header settled how it ended.

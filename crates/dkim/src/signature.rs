@@ -268,7 +268,8 @@ impl<'a> Signer<'a> {
             selector: Some(self.selector.clone()),
             algorithm: Some(self.algorithm.as_str().into()),
             identity: None,
-            signature: Some(self.signature.as_slice().into()),
+            // It is told in the end by whoever compared it.
+            signature: None,
         }
     }
 }
@@ -423,7 +424,7 @@ pub(crate) struct Labels {
     pub(crate) selector: Option<Selector>,
     pub(crate) algorithm: Option<Cow<'static, str>>,
     pub(crate) identity: Option<Identity>,
-    pub(crate) signature: Option<Box<[u8]>>,
+    pub(crate) signature: Option<Vec<u8>>,
 }
 
 impl Labels {
@@ -446,7 +447,7 @@ impl Labels {
                 .filter(|text| text.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-'))
                 .map(|text| text.to_owned().into()),
             identity: tag(b"i").and_then(|text| Identity::parse(text).ok()),
-            signature: tag(b"b").and_then(|text| base64_value(text, "b").ok()).map(Into::into),
+            signature: tag(b"b").and_then(|text| base64_value(text, "b").ok()),
         }
     }
 }

@@ -48,26 +48,31 @@ impl Verifier {
     #[must_use]
     pub fn start(header: &Header<'_>, rules: &VerifyRules, now: UnixTime) -> (Self, Vec<KeyQuery>) {
         let mut start = Start::new(header, now);
-        let fields: Vec<_> = header
-            .fields()
-            .enumerate()
-            .filter(|(_, field)| field.is_named(&FieldName::DKIM_SIGNATURE))
-            .collect();
-        let chosen = choose(&fields, header, rules.max_signatures);
-        let candidates = fields
-            .iter()
-            .zip(chosen)
-            .map(|((place, field), choice)| match choice {
-                Choice::Check => start.candidate(SignatureKind::Dkim, *place, *field),
-                Choice::Leave => Candidate {
-                    place: *place,
-                    labels: Labels::read(field.value()),
-                    state: State::Settled(Outcome::NotChecked),
-                },
-            })
-            .collect();
-        let (bodies, keys, work) = start.into_parts();
-        let queries = keys.queries();
+        let fields = || {
+            let fields = header.fields().enumerate();
+            fields.filter(|(_, field)| field.is_named(&FieldName::DKIM_SIGNATURE))
+        };
+        let count = header.count(&FieldName::DKIM_SIGNATURE);
+        let mut candidates = Vec::with_capacity(count);
+        if count <= rules.max_signatures {
+            candidates.extend(
+                fields().map(|(place, field)| start.candidate(SignatureKind::Dkim, place, field)),
+            );
+        } else {
+            let choices = choose(fields().map(|(_, field)| field), header, rules.max_signatures);
+            for ((place, field), choice) in fields().zip(choices) {
+                candidates.push(match choice {
+                    Choice::Check => start.candidate(SignatureKind::Dkim, place, field),
+                    Choice::Leave => Candidate {
+                        place,
+                        labels: Labels::read(field.value()),
+                        state: State::Settled(Outcome::NotChecked),
+                    },
+                });
+            }
+        }
+        let (bodies, mut keys, work) = start.into_parts();
+        let queries = keys.take_queries();
         (Self { candidates, bodies, keys, work }, queries)
     }
 
@@ -112,14 +117,16 @@ impl Candidate {
         work: &mut Work,
     ) -> SignatureReport {
         let Self { place, labels, state } = self;
+        let Labels { signing_domain, selector, algorithm, identity, mut signature } = labels;
         let (outcome, hashed, key) = match state {
             State::Settled(outcome) => (outcome, None, None),
             State::Pending(pending, query) => {
                 let (outcome, key) = keys.judge(query, &pending, bodies, work);
-                (outcome, pending.hashed(bodies), key)
+                let hashed = pending.hashed(bodies);
+                signature = Some(pending.into_signature());
+                (outcome, hashed, key)
             }
         };
-        let Labels { signing_domain, selector, algorithm, identity, signature } = labels;
         SignatureReport {
             field: place,
             signing_domain,
@@ -213,12 +220,12 @@ impl<'s, 'a> Start<'s, 'a> {
     }
 }
 
-/// Decides which signatures are checked: all of them up to the bound, else the aligned ones first and
-/// then from the top.
-fn choose(fields: &[(usize, Field<'_>)], header: &Header<'_>, bound: usize) -> Vec<Choice> {
-    if fields.len() <= bound {
-        return vec![Choice::Check; fields.len()];
-    }
+/// Decides which of too many signatures are checked: the aligned ones first, and then from the top.
+fn choose<'a>(
+    fields: impl Iterator<Item = Field<'a>>,
+    header: &Header<'_>,
+    bound: usize,
+) -> Vec<Choice> {
     let author = author_domain(header);
     let is_aligned = |field: &Field<'_>| {
         let (Some(author), Some(signer)) = (&author, Labels::read(field.value()).signing_domain)
@@ -227,8 +234,8 @@ fn choose(fields: &[(usize, Field<'_>)], header: &Header<'_>, bound: usize) -> V
         };
         author.is_same_or_subdomain_of(&signer) || signer.is_same_or_subdomain_of(author)
     };
-    let aligned: Vec<bool> = fields.iter().map(|(_, field)| is_aligned(field)).collect();
-    let mut choices = vec![Choice::Leave; fields.len()];
+    let aligned: Vec<bool> = fields.map(|field| is_aligned(&field)).collect();
+    let mut choices = vec![Choice::Leave; aligned.len()];
     let mut left = bound;
     for wanted in [true, false] {
         for (choice, is_aligned) in choices.iter_mut().zip(&aligned) {

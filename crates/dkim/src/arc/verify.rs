@@ -62,8 +62,8 @@ impl ArcVerifier {
                 })
                 .collect()
         });
-        let (bodies, keys, work) = start.into_parts();
-        let queries = keys.queries();
+        let (bodies, mut keys, work) = start.into_parts();
+        let queries = keys.take_queries();
         (Self { chain, bodies, keys, work }, queries)
     }
 
