@@ -152,7 +152,7 @@ impl DomainCheck {
     ///
     /// # Errors
     ///
-    /// If the store cannot be read, or if a record cannot be served.
+    /// If the store cannot be read.
     pub async fn take_out_drained(
         &self,
         store: &Store,
@@ -161,12 +161,21 @@ impl DomainCheck {
     ) -> Result<UnixTime, PublishError> {
         // A clock that was set back has nothing to take out.
         let until = now.max(from);
-        let keys = store.keys_given_up(drained_at(from), drained_at(until)).await?;
+        let mut keys = Vec::new();
+        for key in store.keys_given_up(drained_at(from), drained_at(until)).await? {
+            match key {
+                Ok(key) => keys.push(key),
+                Err(error) => {
+                    tracing::error!(%error, "a record stays served for a key that cannot be read")
+                }
+            }
+        }
         self.take_out(store, keys.iter().collect(), now).await?;
         Ok(until)
     }
 
-    /// Takes records out of the zones, unless another key of that name is published.
+    /// Takes records out of the zones, unless another key of that name is published. One with which something
+    /// is wrong stays, and holds up no other.
     async fn take_out(
         &self,
         store: &Store,
@@ -174,20 +183,41 @@ impl DomainCheck {
         now: UnixTime,
     ) -> Result<(), PublishError> {
         for key in keys {
-            let owner = key_record_name(&key.selector, &key.domain)?;
-            if !self.serves(&owner) {
-                continue;
+            match self.take_out_one(store, key, now).await {
+                Ok(()) => {}
+                Err(
+                    error @ (PublishError::Name(_)
+                    | PublishError::Zone(_)
+                    | PublishError::Store(StoreError::Corrupt { .. })),
+                ) => {
+                    let (domain, selector) = (&key.domain, &key.selector);
+                    tracing::error!(%domain, %selector, %error, "a record stays served");
+                }
+                Err(error @ PublishError::Store(_)) => return Err(error),
             }
-            // While the unit lasts nobody can commit another key of that name: whoever has done so before
-            // is found here, and whoever does so later publishes later.
-            let unit = store.write(now).await?;
-            let heir = store.published_key(&key.domain, &key.selector, drained_at(now)).await?;
-            match heir {
-                Some(heir) => self.publish(&heir)?,
-                None => self.zones.remove(&owner)?,
-            }
-            drop(unit);
         }
+        Ok(())
+    }
+
+    async fn take_out_one(
+        &self,
+        store: &Store,
+        key: &StoredKey,
+        now: UnixTime,
+    ) -> Result<(), PublishError> {
+        let owner = key_record_name(&key.selector, &key.domain)?;
+        if !self.serves(&owner) {
+            return Ok(());
+        }
+        // While the unit lasts nobody can commit another key of that name: whoever has done so before
+        // is found here, and whoever does so later publishes later.
+        let unit = store.write(now).await?;
+        let heir = store.published_key(&key.domain, &key.selector, drained_at(now)).await?;
+        match heir {
+            Some(heir) => self.publish(&heir)?,
+            None => self.zones.remove(&owner)?,
+        }
+        drop(unit);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postseal_engine::{ApplyError, Change, DomainRow, KeyEntry, PolicyLayer, Revision, Snapshot};
-use postseal_store::{Damaged, Store, StoreError};
+use postseal_store::{Damaged, DamagedDomain, Store, StoreError};
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -64,27 +64,36 @@ impl Follower {
         let mut committed = self.store.watch();
         let mut health = Health::Reading;
         loop {
-            let look = self.look(&signer).await;
-            match (look, health) {
-                (Ok(revision), Health::Failing) => {
-                    info!(revision = revision.get(), "the store can be read again");
+            let look = tokio::select! {
+                () = stop.cancelled() => return,
+                look = self.look(&signer) => look,
+            };
+            let pause = match look {
+                Ok(revision) => {
+                    if let Health::Failing { .. } = health {
+                        info!(revision = revision.get(), "the store can be read again");
+                    }
                     health = Health::Reading;
+                    POLL
                 }
-                (Ok(_), Health::Reading) => {}
-                (Err(error), Health::Reading) => {
+                Err(error) => {
                     self.metrics.snapshot_failures.inc();
-                    warn!(%error, "the store cannot be read for changes; signing goes on from what is known");
-                    health = Health::Failing;
+                    health = health.after(&error);
+                    health.pause()
                 }
-                (Err(_), Health::Failing) => {
-                    self.metrics.snapshot_failures.inc();
+            };
+            let news = async {
+                // Who has to load everything does not do so at each commit.
+                if pause > POLL {
+                    std::future::pending::<()>().await;
                 }
-            }
+                // The store is never dropped while this runs, so the only news is a commit.
+                let _ = committed.changed().await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                // The store is never dropped while this runs, so the only news is a commit.
-                _ = committed.changed() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = news => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -113,7 +122,8 @@ impl Follower {
                 // This signer was away for longer than the log reaches back. Loading everything takes as long as
                 // it takes; each query in it has a limit of its own.
                 Err(StoreError::Forgotten) => {
-                    let (revision, rows) = self.store.load_all().await?;
+                    let (revision, rows) =
+                        self.store.load_all().await.map_err(FollowError::Load)?;
                     let next = Snapshot::load(revision, rows);
                     (next.with_base_policy(self.base_policy.clone()), LeftKeys::Unknown)
                 }
@@ -123,7 +133,12 @@ impl Follower {
             self.snapshot.store(Arc::new(next));
             match left {
                 LeftKeys::These(keys) => keys.iter().for_each(|key| signer.forget_key(key)),
-                LeftKeys::Unknown => signer.forget_all_keys(),
+                LeftKeys::Unknown => {
+                    signer.forget_all_keys();
+                    // What came since is for the next look, so that a log which always asks for
+                    // everything does not keep this one.
+                    return Ok(self.snapshot.load().revision());
+                }
             }
         }
     }
@@ -170,13 +185,19 @@ fn keys(row: &DomainRow) -> Vec<Arc<KeyEntry>> {
     std::iter::once(keys.rsa()).chain(keys.ed25519()).cloned().collect()
 }
 
-/// The domains whose rows cannot be read, as they were last known but without keys.
+/// The domains whose rows cannot be read: they are their owners', or only claimed, as the store says, and sign
+/// no more. Where not even that can be read, it is as it was last known.
 fn stopped(before: &Snapshot, damaged: &[Damaged]) -> Vec<(Revision, Change)> {
     let stop = |damaged: &Damaged| {
-        let (owner, name) = damaged.domain.as_ref()?;
-        let row = before.sending_domain(*owner, name);
-        let row = row.filter(|row| row.owner() == *owner && row.is_verified())?;
-        Some((damaged.revision, Change::Domain(row.clone().verified())))
+        let DamagedDomain { owner, name, is_verified } = damaged.domain.as_ref()?;
+        let known = before.sending_domain(*owner, name).filter(|row| row.owner() == *owner);
+        let claimed = || DomainRow::claimed(*owner, name.clone());
+        let row = match is_verified {
+            Some(true) => known.cloned().unwrap_or_else(claimed).verified(),
+            Some(false) => claimed(),
+            None => known.filter(|row| row.is_verified())?.clone().verified(),
+        };
+        Some((damaged.revision, Change::Domain(row)))
     };
     damaged.iter().filter_map(stop).collect()
 }
@@ -192,10 +213,41 @@ fn report(damaged: &[Damaged], metrics: &Metrics) {
     }
 }
 
-#[derive(Clone, Copy)]
 enum Health {
     Reading,
-    Failing,
+    Failing {
+        /// What was logged.
+        error: String,
+        /// How often everything could not be loaded, one after the other.
+        loads: u32,
+    },
+}
+
+impl Health {
+    /// After a look that failed. It is logged once, and again if something else is wrong.
+    fn after(self, error: &FollowError) -> Self {
+        let text = error.to_string();
+        let (known, loads) = match self {
+            Self::Reading => (None, 0),
+            Self::Failing { error, loads } => (Some(error), loads),
+        };
+        if known.as_ref() != Some(&text) {
+            warn!(
+                error = text,
+                "the store cannot be read for changes; signing goes on from what is known"
+            );
+        }
+        let loads = if let FollowError::Load(_) = error { loads.saturating_add(1) } else { 0 };
+        Self::Failing { error: text, loads }
+    }
+
+    /// How long to wait for the next look. To load everything is much work, so it is tried less and less often.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::Reading => POLL,
+            Self::Failing { loads, .. } => (POLL * 2_u32.saturating_pow(*loads)).min(LONGEST_PAUSE),
+        }
+    }
 }
 
 /// Why a look at the store brought nothing.
@@ -203,6 +255,8 @@ enum Health {
 enum FollowError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("it has to be loaded anew, which fails: {0}")]
+    Load(#[source] StoreError),
     #[error("the change log is out of order: {0}")]
     Order(#[from] ApplyError),
     #[error("it did not answer within {} seconds", LOOK_LIMIT.as_secs())]
@@ -211,6 +265,8 @@ enum FollowError {
 
 /// How often to look without having been woken: a change must reach every signer within a second.
 const POLL: Duration = Duration::from_millis(500);
+/// The longest pause between two tries to load everything. No official reference.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many damaged rows are named at once.
 const MAX_TOLD: usize = 10;
 /// How long a look at what changed may take.
@@ -249,26 +305,62 @@ mod tests {
     #[test]
     fn a_domain_whose_row_is_damaged_stays_its_owners_and_signs_no_more() {
         let name = DomainName::parse("a.example").unwrap();
-        let before =
-            Snapshot::load(Revision::new(1), [domain("a.example", &[(1, Algorithm::RsaSha256)])]);
-        let damaged = |owner| Damaged {
-            revision: Revision::new(2),
-            domain: Some((owner, name.clone())),
-            error: StoreError::Busy,
-        };
-        let changes = stopped(&before, &[damaged(OWNER)]);
-        let next = before.apply(changes.clone()).unwrap();
-        let row = next.sending_domain(OWNER, &name).unwrap();
-        assert!(row.is_verified() && row.signing_keys().is_none());
-        assert_eq!(next.verified_domain_count(), 1);
-        let left = keys_of_changed(&before, &changes);
-        assert!(left.len() == 1 && !signs(&next, &left[0]));
-
-        // A claim of another tenant is not the owner's row.
-        assert!(stopped(&before, &[damaged(TenantId::new(8))]).is_empty());
+        let signing = || domain("a.example", &[(1, Algorithm::RsaSha256)]);
+        let nobodys = Snapshot::load(Revision::new(1), []);
+        let claimed = Snapshot::load(Revision::new(1), [domain("a.example", &[])]);
+        let owned = Snapshot::load(Revision::new(1), [signing()]);
+        let other = TenantId::new(8);
+        // What was known, what the store says of whom, and who has it then.
+        let cases = [
+            (&owned, OWNER, Some(true), Some(OWNER)),
+            (&owned, OWNER, None, Some(OWNER)),
+            (&owned, OWNER, Some(false), None),
+            (&claimed, OWNER, Some(true), Some(OWNER)),
+            (&claimed, OWNER, None, None),
+            (&nobodys, OWNER, Some(true), Some(OWNER)),
+            (&nobodys, OWNER, None, None),
+            // A claim of another tenant takes nothing from the owner.
+            (&owned, other, Some(false), Some(OWNER)),
+            (&owned, other, None, Some(OWNER)),
+        ];
+        for (before, owner, is_verified, want) in cases {
+            let damaged = Damaged {
+                revision: Revision::new(2),
+                domain: Some(DamagedDomain { owner, name: name.clone(), is_verified }),
+                error: StoreError::Busy,
+            };
+            let context = format!("{owner} {is_verified:?}");
+            let changes = stopped(before, &[damaged]);
+            let next = before.apply(changes.clone()).unwrap();
+            let verified = [OWNER, other].into_iter().find(|tenant| {
+                let row = next.sending_domain(*tenant, &name);
+                row.is_some_and(|row| row.is_verified() && row.owner() == *tenant)
+            });
+            assert_eq!(verified, want, "{context}");
+            let left: Vec<_> = keys_of_changed(before, &changes)
+                .into_iter()
+                .filter(|key| !signs(&next, key))
+                .collect();
+            let is_stopped = owner == OWNER && std::ptr::eq(before, &owned);
+            assert_eq!(left.len(), usize::from(is_stopped), "{context}");
+        }
         let not_a_domain =
             Damaged { revision: Revision::new(2), domain: None, error: StoreError::Busy };
-        assert!(stopped(&before, &[not_a_domain]).is_empty());
+        assert!(stopped(&owned, &[not_a_domain]).is_empty());
+    }
+
+    #[test]
+    fn loading_everything_is_tried_less_and_less_often() {
+        let load = || FollowError::Load(StoreError::Busy);
+        let mut health = Health::Reading;
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            health = health.after(&load());
+            pauses.push(health.pause().as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        // Another failure has another reason, and the next look comes soon.
+        assert_eq!(health.after(&FollowError::TooSlow).pause(), POLL);
     }
 
     #[test]

@@ -103,20 +103,10 @@ impl Signer {
         self.keys.forget(key);
     }
 
-    /// Drops keys again that signed no more when this message, which began before, was signed with them.
-    fn forget_left_keys(&self, decision: &Decision) {
-        let snapshot = self.snapshot.load();
-        for planned in decision.signatures() {
-            let key = &planned.key;
-            let row = snapshot.sending_domain(key.owner, &key.domain);
-            let keys = row.and_then(|row| row.signing_keys());
-            let is_used = keys.is_some_and(|keys| {
-                std::iter::once(keys.rsa()).chain(keys.ed25519()).any(|used| used.id == key.id)
-            });
-            if !is_used {
-                self.forget_key(key);
-            }
-        }
+    /// How many keys are open in memory.
+    #[cfg(test)]
+    pub(crate) fn open_keys(&self) -> u64 {
+        self.keys.len()
     }
 
     /// Drops all keys from memory; those that sign are opened again.
@@ -194,6 +184,10 @@ impl Signer {
             Ok(header) => header,
             Err(error) => return self.cannot_sign(&message, &decision, &error),
         };
+        let used_keys = UsedKeys {
+            signer: Arc::clone(self),
+            keys: decision.signatures().iter().map(|planned| Arc::clone(&planned.key)).collect(),
+        };
         let (checks, checked) = self.earlier_signatures(&decision, &header).await;
         let requests = decision.signatures().iter().map(PlannedSignature::request).collect();
         match MessageSigning::start_with_checks(requests, checks, &header) {
@@ -204,6 +198,7 @@ impl Signer {
                 signing,
                 checked,
                 scan,
+                _used_keys: used_keys,
             })),
             Err(error @ (SignError::TooManyFields | SignError::BeginsFolded)) => {
                 self.refuse(&message, &decision, &error)
@@ -384,6 +379,29 @@ pub struct InFlight {
     /// For each check, which planned signature it would make needless.
     checked: Vec<usize>,
     scan: BodyScan,
+    _used_keys: UsedKeys,
+}
+
+/// The keys of a message that is being signed. A message that began before a key signed no more may open it
+/// again; when it is done with, in whatever way, such a key is dropped from memory once more.
+struct UsedKeys {
+    signer: Arc<Signer>,
+    keys: Vec<Arc<KeyEntry>>,
+}
+
+impl Drop for UsedKeys {
+    fn drop(&mut self) {
+        let snapshot = self.signer.snapshot.load();
+        for key in &self.keys {
+            let row = snapshot.sending_domain(key.owner, &key.domain);
+            let signs = row.and_then(|row| row.signing_keys()).is_some_and(|keys| {
+                std::iter::once(keys.rsa()).chain(keys.ed25519()).any(|used| used.id == key.id)
+            });
+            if !signs {
+                self.signer.forget_key(key);
+            }
+        }
+    }
 }
 
 impl InFlight {
@@ -426,7 +444,7 @@ impl InFlight {
     ///
     /// The answer for the sender: a 5xx for a body that may not travel, a 4xx when a key cannot be used.
     pub async fn finish(self: Box<Self>) -> Result<Signed, Refusal> {
-        let Self { signer, message, decision, signing, checked, scan } = *self;
+        let Self { signer, message, decision, signing, checked, scan, _used_keys } = *self;
         let refusal = match scan.verdict(&decision.policy) {
             TravelVerdict::Sign => None,
             TravelVerdict::Repair => Some(Refusal::bare_newline()),
@@ -473,7 +491,6 @@ impl InFlight {
             }
             made.push(signature);
         }
-        signer.forget_left_keys(&decision);
         signer.record(&message, &decision, "signed", &made, None);
         Ok(Signed { fields, remove: decision.remove, pool: decision.pool })
     }

@@ -54,9 +54,11 @@ impl Store {
         }
         let query = sqlx::query(
             "SELECT kind, tenant_id, name, MAX(revision) AS revision FROM change_log \
-             WHERE revision > $1 GROUP BY kind, tenant_id, name ORDER BY MAX(revision) LIMIT $2",
+             WHERE revision > $1 AND revision <= $2 \
+             GROUP BY kind, tenant_id, name ORDER BY MAX(revision) LIMIT $3",
         )
         .bind(sql_number(since.get()))
+        .bind(sql_number(newest.get()))
         .bind(sql_number(MAX_CHANGES));
         let mut changes = Changes { until: since, rows: Vec::new(), damaged: Vec::new() };
         for row in reader.fetch_all(query).await? {
@@ -66,7 +68,10 @@ impl Store {
                 Ok(change) => changes.rows.push((changes.until, change)),
                 Err(error @ StoreError::Corrupt { .. }) => {
                     let domain = match name {
-                        RowName::Domain(owner, name) => Some((owner, name)),
+                        RowName::Domain(owner, name) => {
+                            let is_verified = reader.is_verified(owner, &name).await?;
+                            Some(DamagedDomain { owner, name, is_verified })
+                        }
                         RowName::Tenant(_)
                         | RowName::Pool(_)
                         | RowName::ApiKey(_)
@@ -124,9 +129,20 @@ pub struct Damaged {
     /// The revision of its newest change.
     pub revision: Revision,
     /// The domain that it is about, if it is a domain or one of its keys.
-    pub domain: Option<(TenantId, DomainName)>,
+    pub domain: Option<DamagedDomain>,
     /// What is wrong.
     pub error: StoreError,
+}
+
+/// What can be read of a domain whose row, or that of a key, is damaged.
+#[derive(Clone, Debug)]
+pub struct DamagedDomain {
+    /// Whose it is, or who claims it.
+    pub owner: TenantId,
+    /// Its name.
+    pub name: DomainName,
+    /// Whether its owner was verified; none if that is what is damaged.
+    pub is_verified: Option<bool>,
 }
 
 /// A transaction that sees one state of the database.
@@ -152,6 +168,19 @@ impl Reader {
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Vec<SqliteRow>, StoreError> {
         within(async { Ok(query.fetch_all(&mut *self.0).await?) }).await
+    }
+
+    /// Whether a tenant has a domain verified; none if the row does not say.
+    async fn is_verified(
+        &mut self,
+        owner: TenantId,
+        name: &DomainName,
+    ) -> Result<Option<bool>, StoreError> {
+        let query = sqlx::query(select_domain_row!("WHERE tenant_id = $1 AND name = $2"))
+            .bind(i64::from(owner.get()))
+            .bind(name.as_str().to_owned());
+        let Some(row) = self.fetch_optional(query).await? else { return Ok(None) };
+        Ok(Columns::new(&row, "domain", &["tenant_id", "name"]).flag("ownership_verified").ok())
     }
 
     /// A row as it is now.

@@ -32,7 +32,7 @@ pub use self::domain::{
     DkimStatus, Domain, DomainCheck, DomainEdit, DomainFilter, NewDomain, UnknownDkimStatus,
 };
 pub use self::error::{Conflict, StoreError, Thing};
-pub use self::follow::{Changes, Damaged, MAX_CHANGES};
+pub use self::follow::{Changes, Damaged, DamagedDomain, MAX_CHANGES};
 pub use self::platform::{Fact, PlatformEdit};
 pub use self::pool::{NewPool, Pool, PoolEdit};
 pub use self::signing_key::{KeyState, NewKey, StoredKey, UnknownKeyState};

@@ -196,20 +196,19 @@ impl Store {
 
 impl Store {
     /// The keys whose domains were given up from `from` on and before `until`, and whose records were seen by
-    /// then, so that they stayed in the DNS for a while.
+    /// then, so that they stayed in the DNS for a while. One that cannot be read holds up no other.
     pub async fn keys_given_up(
         &self,
         from: UnixTime,
         until: UnixTime,
-    ) -> Result<Vec<StoredKey>, StoreError> {
+    ) -> Result<Vec<Result<StoredKey, StoreError>>, StoreError> {
         let query = sqlx::query(select_key!(
             "WHERE sealed IS NULL AND first_seen IS NOT NULL AND updated_at >= $1 AND updated_at < $2 \
              ORDER BY id"
         ))
         .bind(sql_time(from))
         .bind(sql_time(until));
-        // One that cannot be read keeps its record in the DNS, and the others are not kept with it.
-        Ok(self.fetch_all(query).await?.iter().filter_map(|row| key_from(row).ok()).collect())
+        Ok(self.fetch_all(query).await?.iter().map(key_from).collect())
     }
 
     /// Says whether a key of that name has to be in the DNS, as [`Store::published_keys`] means it, and which.

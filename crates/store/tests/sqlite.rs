@@ -270,7 +270,9 @@ async fn a_damaged_row_holds_up_no_other_change() {
         let changes = store.changes_since(Revision::ZERO).await.unwrap();
         let [damaged] = &changes.damaged[..] else { panic!("{damage}: {:?}", changes.damaged) };
         assert_eq!((changes.until, changes.rows.len()), (Revision::new(4), 3), "{damage}");
-        let named = damaged.domain.as_ref().map(|(_, name)| name.as_str());
+        let named = damaged.domain.as_ref().map(|domain| domain.name.as_str());
+        let is_verified = damaged.domain.as_ref().map(|domain| domain.is_verified);
+        assert_eq!(is_verified, domain.map(|_| Some(false)), "{damage}");
         let revision = if domain.is_some() { 3 } else { 1 };
         assert_eq!((named, damaged.revision), (domain, Revision::new(revision)), "{damage}");
         assert!(damaged.error.to_string().contains(&format!("of table {table} is damaged")));
@@ -280,6 +282,37 @@ async fn a_damaged_row_holds_up_no_other_change() {
         let loaded = store.load_all().await;
         assert!(matches!(loaded, Err(StoreError::Corrupt { .. })), "{damage}: {loaded:?}");
     }
+}
+
+#[tokio::test]
+async fn of_a_damaged_domain_it_is_told_whether_its_owner_was_verified() {
+    let place = place();
+    let store = Store::open(&place.path).await.unwrap();
+    let mut unit = store.write(NOW).await.unwrap();
+    let domain = DomainName::parse("a.example").unwrap();
+    unit.create_domain(NewDomain::new(TenantId::PRIMARY, domain)).await.unwrap();
+    unit.commit().await.unwrap();
+    for (damage, want) in [
+        ("UPDATE domain SET sharing = 'x', ownership_verified = TRUE, verified_at = 1", Some(true)),
+        ("UPDATE domain SET ownership_verified = 'x'", None),
+    ] {
+        run(&place.path, damage).await;
+        let changes = store.changes_since(Revision::ZERO).await.unwrap();
+        let domain = changes.damaged[0].domain.as_ref().unwrap();
+        assert_eq!((domain.name.as_str(), domain.is_verified), ("a.example", want), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_ahead_of_its_counter_moves_nobody() {
+    let place = place();
+    let store = Store::open(&place.path).await.unwrap();
+    write_tenant(&store).await.unwrap();
+    run(&place.path, "INSERT INTO change_log VALUES (99, 'x', 0, '', 0), ('late', 'x', 0, '', 0)")
+        .await;
+    let changes = store.changes_since(Revision::ZERO).await.unwrap();
+    assert_eq!((changes.until, changes.rows.len()), (Revision::new(1), 1));
+    assert!(store.changes_since(changes.until).await.unwrap().rows.is_empty());
 }
 
 #[tokio::test]

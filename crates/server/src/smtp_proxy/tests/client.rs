@@ -54,6 +54,41 @@ async fn a_signature_of_ours_counts_if_it_outlives_a_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_signs_no_more_does_not_stay_open_through_a_message_under_way() {
+    let sink = Sink::start().unwrap();
+    let rows = with_signed_domain();
+    let proxy = Proxy::start(Setup { hops: default_hop(&sink), rows, ..Setup::default() }).await;
+    assert_eq!(proxy.send(&["bob@example.org"], MESSAGE).code, 250);
+    assert_eq!(proxy.signer.open_keys(), 1);
+    let began = |client: &mut SmtpClient| {
+        client.mail("ann@signed.example").unwrap();
+        client.rcpt("bob@example.org").unwrap();
+        assert_eq!(client.command("DATA").unwrap().code, 354);
+        // Larger than what is read at once, so that the header was looked at when the rest comes.
+        client.write_raw(MESSAGE.strip_suffix(b"\r\nthe end\r\n").unwrap()).unwrap();
+        client.write_raw(&b"\r\na line\r\n".repeat(20_000)).unwrap();
+    };
+    let mut whole = proxy.client();
+    began(&mut whole);
+    // What is held of it is behind its header, which was decided about.
+    while proxy.room.held() < 50_000 {
+        tokio::task::yield_now().await;
+    }
+
+    let name = DomainName::parse("signed.example").unwrap();
+    let gone = Change::DomainRemoved { owner: TenantId::PRIMARY, name };
+    proxy
+        .snapshot
+        .store(Arc::new(proxy.snapshot.load().apply([(Revision::new(2), gone)]).unwrap()));
+    proxy.signer.forget_all_keys();
+    whole.write_raw(b"\r\n.\r\n").unwrap();
+    assert_eq!(whole.read_reply().unwrap().code, 250);
+    assert_verifies(&sink.messages()[1].message, &proxy);
+    assert_eq!(proxy.signer.open_keys(), 0);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn asks_whose_mail_it_is() {
     let sink = Sink::start().unwrap();
     let setup = || Setup { hops: default_hop(&sink), trusted: None, ..Setup::default() };

@@ -78,6 +78,7 @@ struct Proxy {
     room: Room,
     snapshot: Arc<ArcSwap<Snapshot>>,
     key: Option<Arc<SigningKey>>,
+    signer: Arc<Signer>,
     folder: tempfile::TempDir,
 }
 
@@ -110,6 +111,7 @@ impl Proxy {
             shutdown.clone(),
         );
         let signer = Signer::new(Arc::clone(&snapshot), keys, mx, metrics.clone(), "node".into());
+        let signer = Arc::new(signer);
         let hops = Hops::new(&setup.hops, "proxy.example", setup.hop_timeouts).unwrap();
         let room = Room::new(folder.path().to_owned(), setup.in_memory, setup.on_disk, &metrics);
         let config = SmtpConfig {
@@ -130,7 +132,7 @@ impl Proxy {
             tls: None,
         };
         let shared = Shared {
-            signer: Arc::new(signer),
+            signer: Arc::clone(&signer),
             snapshot: Arc::clone(&snapshot),
             hops: hops.clone(),
             room: room.clone(),
@@ -145,7 +147,7 @@ impl Proxy {
         let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(door.serve(listener, shutdown.clone()));
-        Self { address, shutdown, served, hops, room, snapshot, key, folder }
+        Self { address, shutdown, served, hops, room, snapshot, key, signer, folder }
     }
 
     fn client(&self) -> SmtpClient {
@@ -162,7 +164,7 @@ impl Proxy {
     async fn stop(self) {
         self.shutdown.cancel();
         self.served.await.unwrap();
-        assert!(self.room.is_empty(), "nothing is held any more");
+        assert_eq!(self.room.held(), 0, "nothing is held any more");
     }
 }
 

@@ -110,7 +110,10 @@ async fn nothing_is_repeated_after_the_final_dot() {
 }
 
 /// A hop that takes one connection, and in the middle of the content says `last_words` and closes.
-fn hop_that_breaks_off(last_words: &'static str) -> (SocketAddr, std::thread::JoinHandle<()>) {
+fn hop_that_breaks_off(
+    last_words: &'static str,
+    until: std::sync::mpsc::Receiver<()>,
+) -> (SocketAddr, std::thread::JoinHandle<()>) {
     let listener = any_port();
     let address = listener.local_addr().unwrap();
     let served = std::thread::spawn(move || {
@@ -128,7 +131,8 @@ fn hop_that_breaks_off(last_words: &'static str) -> (SocketAddr, std::thread::Jo
         }
         lines.read_exact(&mut [0; 40_000]).unwrap();
         stream.write_all(last_words.as_bytes()).unwrap();
-        // Closed with content unread, which resets the connection.
+        // Then it is closed with content unread, which resets the connection.
+        let _ = until.recv();
     });
     (address, served)
 }
@@ -148,17 +152,28 @@ async fn a_refusal_in_the_middle_of_the_content_is_passed_on() {
         ("250 2.0.0 queued\r\n", "451 4.4.2"),
         ("", "451 4.4.2"),
     ];
-    for pool_from_header in [true, false] {
+    let block = Duration::from_millis(500);
+    for (pool_from_header, closes) in [(true, true), (false, true), (true, false)] {
         for (last_words, want) in cases {
-            let (address, served) = hop_that_breaks_off(last_words);
+            let (close, until) = std::sync::mpsc::channel();
+            let (address, served) = hop_that_breaks_off(last_words, until);
+            let close = if closes {
+                drop(close);
+                None
+            } else {
+                Some(close)
+            };
             let proxy = Proxy::start(Setup {
                 hops: vec![hop("default", address)],
                 pool_from_header,
+                // For the hop that does not close and reads no more.
+                hop_timeouts: HopTimeouts { block, ..HopTimeouts::default() },
                 ..Setup::default()
             })
             .await;
             let reply = proxy.send(&["bob@example.org"], &message);
-            assert!(reply.text().starts_with(want), "{last_words:?}: {reply}");
+            assert!(reply.text().starts_with(want), "{last_words:?} {closes}: {reply}");
+            drop(close);
             served.join().unwrap();
             proxy.stop().await;
         }
