@@ -141,6 +141,41 @@ mod tests {
         }
     }
 
+    /// What is irregular, by its definition.
+    fn is_irregular(octet: u8, next: u8) -> bool {
+        octet == b'\t' || (octet == b' ' && next <= b' ')
+    }
+
+    #[test]
+    fn blocks_and_words_know_each_pair_of_octets() {
+        for octet in 0..=u8::MAX {
+            for next in 0..=u8::MAX {
+                let irregular = is_irregular(octet, next);
+                assert_eq!(is_regular(&[octet], &[next]), !irregular, "{octet} {next}");
+                // In a word the octets beside a pair play no part.
+                for place in 0..WORD_LEN {
+                    let (mut word, mut behind) = ([b'a'; WORD_LEN], [b'\r'; WORD_LEN]);
+                    (word[place], behind[place]) = (octet, next);
+                    let found = irregular_in(&word, &behind);
+                    assert_eq!(found, irregular.then_some(place), "{octet} {next} {place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_have_nothing_are_skipped_as_wholes() {
+        // One octet more than the blocks, which is looked at as the last one's neighbour.
+        for (len, want) in [(0, 0), (32, 0), (33, 32), (64, 32), (65, 64), (100, 96)] {
+            assert_eq!(skip_regular_blocks::<32>(&vec![b'a'; len], 0), want, "{len}");
+        }
+        let mut octets = [b'a'; 200];
+        assert_eq!(skip_regular_blocks::<32>(&octets, 8), 8 + 160);
+        octets[70] = b'\t';
+        assert_eq!(skip_regular_blocks::<32>(&octets, 0), 64);
+        assert_eq!(skip_regular_blocks::<32>(&octets, 8), 40);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 

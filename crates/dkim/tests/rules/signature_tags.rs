@@ -98,6 +98,19 @@ fn a_body_hash_of_another_length_does_not_match() {
     }
 }
 
+/// §3.5 `b=`, RFC 8463 §3: a signature of another length than the key makes is only a wrong one.
+#[test]
+fn a_signature_of_another_length_does_not_match() {
+    let right = field(TAGS, FROM, BODY);
+    let start = right.find(" b=").unwrap() + 3;
+    let value = right[start..].trim_end();
+    assert_eq!(value.len(), 88);
+    for wrong in ["AAAA", &value[..84], &format!("AAAA{value}"), &value.replace("==", "AA")] {
+        let message = format!("{}{wrong}\r\n{FROM}\r\n{BODY}", &right[..start]);
+        assert_eq!(outcome(message), Outcome::SignatureMismatch, "{wrong}");
+    }
+}
+
 /// §3.5 `c=`: simple/simple without it; one name alone is that of the header; ignores case; no white space
 /// round the slash.
 #[test]
