@@ -48,6 +48,13 @@ struct SignedBody {
     id: BodyHashId,
 }
 
+/// A signature of which the header settles how it ends.
+pub(crate) struct Settled {
+    pub(crate) outcome: Outcome,
+    /// The value of `b=`, decoded.
+    pub(crate) signature: Vec<u8>,
+}
+
 impl Pending {
     /// Does all that needs only the header. `field` is the one that `signature` was parsed from, at
     /// `place` among the fields.
@@ -58,9 +65,10 @@ impl Pending {
         headers: &mut HeaderHashes<'h, '_>,
         bodies: &mut BodyHashes,
         now: UnixTime,
-    ) -> Result<Self, Outcome> {
+    ) -> Result<Self, Settled> {
         if signature.expires_at().is_some_and(|expiry| now > expiry) {
-            return Err(Outcome::Expired);
+            let signature = signature.into_parts().0.signature;
+            return Err(Settled { outcome: Outcome::Expired, signature });
         }
         let hash = Hash::of(signature.algorithm());
         let canonicalization = signature.canonicalization();

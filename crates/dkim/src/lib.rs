@@ -53,8 +53,19 @@
 //! | octets of the body made canonical | the body twice, once simple and once relaxed | |
 //! | memory | the decoded `b=` and `bh=`, an index of the fields, a report for each signature; nothing of the body | |
 //!
-//! All else is one pass over the header section: to cut fields, and to read `d=`, `s=` and `a=` of the
-//! signatures that are not checked.
+//! All else is one pass over the header section to cut fields, and one or two over the signatures that are
+//! not checked, for what a report says of them.
+//!
+//! A chain of ARC ([`arc`]) has bounds of its own, since all of it has to be verified:
+//!
+//! | what | bound | beyond it |
+//! |---|---|---|
+//! | sets | [`arc::MAX_SETS`], 50, and so 100 signatures that are read | [`arc::ArcFailure::TooManySets`] |
+//! | key records that are asked for | 100, equal names once | |
+//! | operations with public keys | [`MAX_KEYS_TRIED`] for each signature, 200 | not tried |
+//! | field names compared | four million | |
+//! | octets of the header made canonical | each field 50 times for the message signatures, and each field of the chain once for each hash function of the seals | |
+//! | octets of the body | as above | |
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 

@@ -37,20 +37,21 @@ impl Report {
 pub struct SignatureReport {
     /// The place of the field among [`Header::fields`].
     pub field: usize,
-    /// `d=`, if it can be read.
+    /// `d=`, if it can be read; of a signature that was not checked only in A-labels, and so `s=` and `i=`.
     pub signing_domain: Option<DomainName>,
     /// `s=`, if it can be read.
     pub selector: Option<Selector>,
-    /// `a=`, as it was written, if it can be read.
+    /// `a=`, if it can be read. Of a signature that is not worked with, as it was written.
     pub algorithm: Option<Cow<'static, str>>,
-    /// `i=`, if there is one and it can be read. That of a malformed signature may lie outside
-    /// `d=`.
+    /// `i=`, if there is one and it can be read. That of a signature that is malformed or was not checked
+    /// may lie outside `d=`.
     pub identity: Option<Identity>,
     /// `b=`, decoded, if it can be read.
     pub signature: Option<Vec<u8>>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was hashed for it; none if the header settled how it ended.
+    /// What was hashed for it; none if the header settled how it ended, and for an ARC-Seal, which covers
+    /// nothing of the body.
     pub hashed: Option<Hashed>,
     /// The key record that decided; none if no usable one did.
     pub key: Option<KeyRecord>,
@@ -60,7 +61,7 @@ impl SignatureReport {
     /// Reads the field again, and which fields it covers, from the header that was verified.
     ///
     /// None for a signature that is malformed or was not checked, of which no more is read than what
-    /// stands here.
+    /// stands here, and for one of an ARC set, which is no DKIM-Signature.
     #[must_use]
     pub fn details<'a>(&self, header: &Header<'a>) -> Option<SignatureDetails<'a>> {
         if matches!(self.outcome, Outcome::Malformed(_) | Outcome::NotChecked) {

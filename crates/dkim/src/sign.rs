@@ -156,7 +156,8 @@ pub fn signatures_by(
         .enumerate()
         .filter(|(_, field)| field.is_named(&FieldName::DKIM_SIGNATURE))
         .filter(|(_, field)| {
-            let labels = Labels::read(field.value());
+            // Ours are written in A-labels.
+            let labels = Labels::read_ascii(field.value());
             labels.signing_domain.as_ref() == Some(signing_domain)
                 && labels.selector.as_ref() == Some(selector)
         })
@@ -373,7 +374,8 @@ fn begin_check<'h>(
         .nth(check.field)
         .ok_or(Outcome::Malformed(SignatureError::MissingTag("v")))?;
     let signature = Signature::parse(field.value()).map_err(Outcome::Malformed)?;
-    let pending = Pending::new(check.field, field, signature, headers, bodies, check.now)?;
+    let pending = Pending::new(check.field, field, signature, headers, bodies, check.now)
+        .map_err(|settled| settled.outcome)?;
     Ok((pending, check.key))
 }
 

@@ -268,7 +268,7 @@ impl<'a> Signer<'a> {
             selector: Some(self.selector.clone()),
             algorithm: Some(self.algorithm.as_str().into()),
             identity: None,
-            // It is told in the end by whoever compared it.
+            // It goes on with the signature, which gives it back in the end.
             signature: None,
         }
     }
@@ -430,25 +430,77 @@ pub(crate) struct Labels {
 impl Labels {
     /// Reads `d=`, `s=`, `a=`, `i=` and `b=` without asking for more than that each stands there once.
     pub(crate) fn read(value: &[u8]) -> Self {
-        let tag = |name: &[u8]| {
-            let mut values = value.split(|octet| *octet == b';').filter_map(|spec| {
-                let (before, after) = spec.split_at(memchr::memchr(b'=', spec)?);
-                let after = after.strip_prefix(b"=")?;
-                (trimmed(before) == name).then(|| trimmed(after))
-            });
-            let first = values.next()?;
-            if values.next().is_some() { None } else { str::from_utf8(first).ok() }
-        };
+        Self::of(&LabelTexts::read(value))
+    }
+
+    /// The same without names that are not ASCII. To make an A-label of a U-label is work, and of fields that
+    /// are not checked there may be thousands.
+    pub(crate) fn read_ascii(value: &[u8]) -> Self {
+        let LabelTexts { d, s, a, i, b } = LabelTexts::read(value);
+        let [d, s, i] = [d, s, i].map(|text| text.filter(|text| text.is_ascii()));
+        Self::of(&LabelTexts { d, s, a, i, b })
+    }
+
+    fn of(texts: &LabelTexts<'_>) -> Self {
         Self {
-            signing_domain: tag(b"d").and_then(|text| strict_domain(text).ok()),
-            selector: tag(b"s").and_then(|text| Selector::parse(text).ok()),
-            algorithm: tag(b"a")
+            signing_domain: texts.d.and_then(|text| strict_domain(text).ok()),
+            selector: texts.s.and_then(|text| Selector::parse(text).ok()),
+            algorithm: texts
+                .a
                 .filter(|text| !text.is_empty() && text.len() <= MAX_ALGORITHM_LEN)
                 .filter(|text| text.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-'))
                 .map(|text| text.to_owned().into()),
-            identity: tag(b"i").and_then(|text| Identity::parse(text).ok()),
-            signature: tag(b"b").and_then(|text| base64_value(text, "b").ok()),
+            identity: texts.i.and_then(|text| Identity::parse(text).ok()),
+            signature: texts
+                .b
+                .filter(|text| text.len() <= MAX_SIGNATURE_TEXT)
+                .and_then(|text| base64_value(text, "b").ok()),
         }
+    }
+}
+
+/// The texts of the tags that a report names, read in one pass.
+#[derive(Default)]
+pub(crate) struct LabelTexts<'a> {
+    pub(crate) d: Option<&'a str>,
+    s: Option<&'a str>,
+    a: Option<&'a str>,
+    i: Option<&'a str>,
+    b: Option<&'a str>,
+}
+
+impl<'a> LabelTexts<'a> {
+    /// A tag that stands there twice, or is not UTF-8, is none.
+    pub(crate) fn read(value: &'a [u8]) -> Self {
+        #[derive(Clone, Copy)]
+        enum Seen<'a> {
+            Never,
+            Once(&'a [u8]),
+            Twice,
+        }
+        let [mut d, mut s, mut a, mut i, mut b] = [Seen::Never; 5];
+        for spec in value.split(|octet| *octet == b';') {
+            let Some((name, text)) = memchr::memchr(b'=', spec).map(|at| spec.split_at(at)) else {
+                continue;
+            };
+            let seen = match trimmed(name) {
+                b"d" => &mut d,
+                b"s" => &mut s,
+                b"a" => &mut a,
+                b"i" => &mut i,
+                b"b" => &mut b,
+                _ => continue,
+            };
+            *seen = match seen {
+                Seen::Never => Seen::Once(trimmed(text.get(1..).unwrap_or_default())),
+                Seen::Once(_) | Seen::Twice => Seen::Twice,
+            };
+        }
+        let [d, s, a, i, b] = [d, s, a, i, b].map(|seen| match seen {
+            Seen::Once(text) => str::from_utf8(text).ok(),
+            Seen::Never | Seen::Twice => None,
+        });
+        Self { d, s, a, i, b }
     }
 }
 
@@ -641,6 +693,10 @@ const MAX_TIME_DIGITS: usize = 12;
 /// The longest algorithm name that is repeated in a report.
 const MAX_ALGORITHM_LEN: usize = 32;
 
+/// The longest text of `b=` that a report names of a signature that is not worked with: that of RSA with 8,192
+/// bits takes 1,368 octets and its folds.
+const MAX_SIGNATURE_TEXT: usize = 4_096;
+
 /// Room for the names of most signatures.
 const TYPICAL_SIGNED_FIELDS: usize = 32;
 
@@ -785,6 +841,14 @@ mod tests {
             assert_eq!(algorithm(other), None, "{other}");
         }
         assert_eq!(Labels::read(b"d=a.b; d=a.b; \xff s=1"), Labels::default());
+        let international = "d=b\u{fc}cher.example; s=s1; i=@b\u{fc}cher.example".as_bytes();
+        let labels = Labels::read(international);
+        assert_eq!(labels.signing_domain.unwrap().as_str(), "xn--bcher-kva.example");
+        let labels = Labels::read_ascii(international);
+        assert_eq!((labels.signing_domain, labels.identity), (None, None));
+        assert_eq!(labels.selector.unwrap().as_str(), "s1");
+        let long = |len: usize| Labels::read(format!("b={}", "A".repeat(len)).as_bytes()).signature;
+        assert!(long(MAX_SIGNATURE_TEXT).is_some() && long(MAX_SIGNATURE_TEXT + 4).is_none());
     }
 
     #[test]

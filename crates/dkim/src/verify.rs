@@ -19,13 +19,14 @@ use crate::key_query::{KeyAnswer, KeyLookups, KeyQuery, KeyQueryId};
 use crate::name::DomainName;
 use crate::outcome::Outcome;
 use crate::report::{Report, SignatureReport, Work};
-use crate::signature::{Labels, Signature, SignatureKind};
+use crate::signature::{LabelTexts, Labels, Signature, SignatureKind};
 use crate::time::UnixTime;
 
 /// How a verifier works.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VerifyRules {
-    /// How many signatures of a message are checked.
+    /// How many signatures of a message are checked. The work grows with its square, since each may differ
+    /// from all others in what it covers; hundreds are fine.
     pub max_signatures: usize,
 }
 
@@ -65,7 +66,7 @@ impl Verifier {
                     Choice::Check => start.candidate(SignatureKind::Dkim, place, field),
                     Choice::Leave => Candidate {
                         place,
-                        labels: Labels::read(field.value()),
+                        labels: Labels::read_ascii(field.value()),
                         state: State::Settled(Outcome::NotChecked),
                     },
                 });
@@ -208,13 +209,16 @@ impl<'s, 'a> Start<'s, 'a> {
                 };
             }
         };
-        let (labels, key_name) = (signature.labels(), signature.key_name().clone());
+        let (mut labels, key_name) = (signature.labels(), signature.key_name().clone());
         let header = self.header;
         let headers = self.headers.get_or_insert_with(|| HeaderHashes::new(header));
         let pending = Pending::new(place, field, signature, headers, &mut self.bodies, self.now);
         let state = match pending {
             Ok(pending) => State::Pending(Box::new(pending), self.keys.ask(&key_name)),
-            Err(outcome) => State::Settled(outcome),
+            Err(settled) => {
+                labels.signature = Some(settled.signature);
+                State::Settled(settled.outcome)
+            }
         };
         Candidate { place, labels, state }
     }
@@ -227,12 +231,23 @@ fn choose<'a>(
     bound: usize,
 ) -> Vec<Choice> {
     let author = author_domain(header);
-    let is_aligned = |field: &Field<'_>| {
-        let (Some(author), Some(signer)) = (&author, Labels::read(field.value()).signing_domain)
-        else {
+    // A few may be written in U-labels; to read those of thousands would be work.
+    let mut international = 0;
+    let mut is_aligned = |field: &Field<'_>| {
+        let (Some(author), Some(text)) = (&author, LabelTexts::read(field.value()).d) else {
             return false;
         };
-        author.is_same_or_subdomain_of(&signer) || signer.is_same_or_subdomain_of(author)
+        if !text.is_ascii() {
+            international += 1;
+            if international > bound {
+                return false;
+            }
+        }
+        // One of a single label cannot be valid.
+        let signer = DomainName::parse(text).ok().filter(|signer| signer.label_count() > 1);
+        signer.is_some_and(|signer| {
+            author.is_same_or_subdomain_of(&signer) || signer.is_same_or_subdomain_of(author)
+        })
     };
     let aligned: Vec<bool> = fields.map(|field| is_aligned(&field)).collect();
     let mut choices = vec![Choice::Leave; aligned.len()];

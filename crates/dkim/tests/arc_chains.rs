@@ -163,6 +163,20 @@ fn fifty_lengths_of_a_body_are_hashed_in_one_pass() {
 }
 
 #[test]
+fn long_lists_in_every_set_have_a_bound() {
+    // As many fields as are searched one by one, and as many names as a list may have.
+    for sets in [20, MAX_SETS] {
+        let mut chain = Chain::new(&vec![Key::Ed25519; sets]);
+        let names = "From".to_owned() + &":X-Not-There".repeat(999);
+        chain.sets.iter_mut().for_each(|set| set.message_signature.set("h", &names));
+        let report = verify(&chain.message(&chain.seal()), &chain.records());
+        let work = report.work;
+        assert_eq!((work.signatures_read, work.key_queries), (2 * sets, 2 * sets), "{sets}");
+        assert!(work.names_compared <= 4_000_000, "{sets}: {work:?}");
+    }
+}
+
+#[test]
 fn a_report_says_who_signed_each_set_and_how_it_ended() {
     let mut chain = Chain::new(&keys(3));
     for set in &mut chain.sets[1..] {

@@ -164,6 +164,24 @@ fn long_lists_over_many_fields_are_no_product() {
 }
 
 #[test]
+fn junk_that_no_verifier_would_take_does_not_go_before_the_authors() {
+    let valid = claim("s1", "From", "");
+    let author = valid.split("d=").nth(1).unwrap().split(';').next().unwrap().to_owned();
+    let parent = author.rsplit('.').next().unwrap();
+    let junk = valid.replace(&format!("d={author}"), &format!("d={parent}"));
+    let from = format!("From: joe@{author}\r\n");
+    let report = verify(&(junk.repeat(MAX_SIGNATURES) + &valid + &from));
+    assert_ne!(report.signatures[MAX_SIGNATURES].outcome, Outcome::NotChecked);
+    // Of thousands of names that would have to be made A-labels, a few are.
+    let label = "\u{4e2d}".repeat(60);
+    let junk =
+        valid.replace(&format!("d={author}"), &format!("d={label}.{label}.{label}.{author}"));
+    let report = verify(&(junk.repeat(3_000) + &valid + &from));
+    let read = report.signatures.iter().filter(|one| one.signing_domain.is_some()).count();
+    assert!(read <= 2 * MAX_SIGNATURES + 1, "{read}");
+}
+
+#[test]
 fn a_hundred_thousand_fields_are_refused() {
     let fields = |count: usize| "X: y\r\n".repeat(count) + "\r\n";
     assert!(Header::of_message(fields(MAX_FIELDS).as_bytes()).is_ok());

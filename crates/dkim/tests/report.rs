@@ -40,6 +40,27 @@ fn hashed(canonicalization: &str, more: &str) -> Hashed {
     report.signatures[0].hashed.unwrap()
 }
 
+#[test]
+fn the_signature_itself_is_told_however_it_ends() {
+    let field = |more: &str| {
+        format!(
+            "DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=s1; h=From; bh=MTIz; b=ND U2{more}\r\n"
+        )
+    };
+    let header =
+        [field(""), field("; x=5"), field("; c=none"), field(""), "From: a\r\n".into()].concat();
+    let header = Header::parse(header.as_bytes()).unwrap();
+    let rules = VerifyRules { max_signatures: 3 };
+    let report = Verifier::start(&header, &rules, NOW).0.finish();
+    let ends: Vec<_> = report.signatures.iter().map(|one| one.outcome).collect();
+    let malformed = Outcome::Malformed(SignatureError::BadCanonicalization);
+    let want = [Outcome::NotAnswered, Outcome::Expired, malformed, Outcome::NotChecked];
+    assert_eq!(ends, want);
+    for one in report.signatures {
+        assert_eq!(one.signature.as_deref(), Some(&b"456"[..]), "{:?}", one.outcome);
+    }
+}
+
 fn hash(text: &str) -> String {
     STANDARD.encode(digest(&SHA256, text.as_bytes()))
 }
