@@ -7,31 +7,17 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Args;
 use postseal_dkim::arc::{ArcReport, ArcVerifier};
 use postseal_dkim::{DomainName, Header, SignatureReport, UnixTime};
 use serde_json::{Value, json};
 
 use super::cannot;
-use super::key_lookup::KeyArgs;
 use super::message_input::{self, Reading};
 use super::sign::CANNOT_WRITE;
+use super::verify::VerifyArgs;
 use crate::clock;
 
-/// Arguments of `postseal arc-verify`.
-#[derive(Args, Debug)]
-pub(super) struct ArcVerifyArgs {
-    #[command(flatten)]
-    keys: KeyArgs,
-    /// The time to compare expiry with, in seconds since 1970 [default: now]
-    #[arg(long, value_name = "UNIX")]
-    now: Option<u64>,
-    /// Print one JSON object instead of a line
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(args: &ArcVerifyArgs) -> ExitCode {
+pub(super) fn run(args: &VerifyArgs) -> ExitCode {
     match verify(args, clock::now(), &mut io::stdin().lock(), &mut io::stdout().lock()) {
         Ok(report) if report.result.is_pass() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
@@ -40,7 +26,7 @@ pub(super) fn run(args: &ArcVerifyArgs) -> ExitCode {
 }
 
 fn verify(
-    args: &ArcVerifyArgs,
+    args: &VerifyArgs,
     now: UnixTime,
     input: &mut impl Read,
     output: &mut impl Write,
@@ -126,7 +112,7 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        args: ArcVerifyArgs,
+        args: VerifyArgs,
     }
 
     /// Two handlers, of which the second added the line `footer`.

@@ -38,7 +38,7 @@ enum Command {
     /// Verify the signatures of the message on standard input
     Verify(verify::VerifyArgs),
     /// Verify the ARC chain of the message on standard input
-    ArcVerify(arc_verify::ArcVerifyArgs),
+    ArcVerify(verify::VerifyArgs),
     /// Measure how many messages a second this machine signs and verifies
     Bench(bench::BenchArgs),
     /// Look at the configuration

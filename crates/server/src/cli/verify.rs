@@ -18,17 +18,17 @@ use super::sign::CANNOT_WRITE;
 use super::{cannot, verify_json};
 use crate::clock;
 
-/// Arguments of `postseal verify`.
+/// Arguments of `postseal verify` and `postseal arc-verify`.
 #[derive(Args, Debug)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
-    keys: KeyArgs,
+    pub(super) keys: KeyArgs,
     /// The time to compare expiry with, in seconds since 1970 [default: now]
     #[arg(long, value_name = "UNIX")]
-    now: Option<u64>,
-    /// Print one JSON object instead of lines
+    pub(super) now: Option<u64>,
+    /// Print one JSON object instead of text
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) fn run(args: &VerifyArgs) -> ExitCode {
