@@ -3,8 +3,6 @@
 //! Each runs as one process for a whole batch of messages (`tests/peers/arc_dkimpy.py`). dkimpy knows no
 //! Ed25519 in chains.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 
 use crate::signers::KeyPair;
@@ -61,7 +59,7 @@ pub fn verify_with_dkimpy<M: AsRef<[u8]>>(
 }
 
 fn run(arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>> {
-    let mut command = Command::new(peers::python()?);
-    command.arg(peers::script("arc_dkimpy.py")?).args(arguments);
+    let mut command = peers::python_script("arc_dkimpy.py")?;
+    command.args(arguments);
     frames::run(command, input).context("dkimpy")
 }

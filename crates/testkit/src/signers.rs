@@ -165,22 +165,14 @@ impl Signer {
 
     fn command(self) -> Result<Command> {
         Ok(match self {
-            Self::Dkimpy => {
-                let mut command = Command::new(peers::python()?);
-                command.arg(peers::script("sign_dkimpy.py")?);
-                command
-            }
+            Self::Dkimpy => peers::python_script("sign_dkimpy.py")?,
             Self::MailDkim => {
                 peers::inside(&peers::debian_root()?, Path::new("/usr/local/bin/sign_maildkim"))
             }
             Self::OpenDkim => {
                 peers::inside(&peers::debian_root()?, Path::new("/usr/local/bin/sign_opendkim"))
             }
-            Self::Mailauth => {
-                let mut command = Command::new(peers::node()?);
-                command.arg(peers::script("sign_mailauth.mjs")?);
-                command
-            }
+            Self::Mailauth => peers::node_script("sign_mailauth.mjs")?,
         })
     }
 }

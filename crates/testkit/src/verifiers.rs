@@ -75,22 +75,14 @@ impl Verifier {
 
     fn command(self) -> Result<Command> {
         Ok(match self {
-            Self::Dkimpy => {
-                let mut command = Command::new(peers::python()?);
-                command.arg(peers::script("verify_dkimpy.py")?);
-                command
-            }
+            Self::Dkimpy => peers::python_script("verify_dkimpy.py")?,
             Self::MailDkim => {
                 peers::inside(&peers::debian_root()?, Path::new("/usr/local/bin/verify_maildkim"))
             }
             Self::OpenDkim => {
                 peers::inside(&peers::debian_root()?, Path::new("/usr/local/bin/verify_opendkim"))
             }
-            Self::Mailauth => {
-                let mut command = Command::new(peers::node()?);
-                command.arg(peers::script("verify_mailauth.mjs")?);
-                command
-            }
+            Self::Mailauth => peers::node_script("verify_mailauth.mjs")?,
         })
     }
 }
