@@ -2,28 +2,38 @@
 //!
 //! Nearly all of a message is already in relaxed form: words with single spaces between them. So both
 //! relaxed algorithms copy or hash long runs as they stand and stop only at *irregular* white space.
-//! The search is what costs time, so it looks at many octets at once: blocks of [`BLOCK_LEN`] in a
-//! loop without branches, which the compiler turns into vector instructions, and where a block has
-//! something, small blocks and words of eight octets.
+//! The search is what costs time, so it looks at vectors of 16 octets: four of them without a branch, and where
+//! one of the four has something, a bit for each octet tells where.
+
+use wide::u8x16;
 
 /// The length of the longest start of `octets` that has no irregular white space.
 ///
 /// Irregular is each tab, and each space that is followed by another octet up to 0x20 (white space, a
 /// line end, or a control character, which does no harm) or by nothing.
+#[inline]
 pub(super) fn regular_prefix_len(octets: &[u8]) -> usize {
-    let at = skip_regular_blocks::<BLOCK_LEN>(octets, 0);
-    let mut at = skip_regular_blocks::<SMALL_BLOCK_LEN>(octets, at);
-    while let Some((word, next)) = block_at::<WORD_LEN>(octets, at) {
-        if let Some(found) = irregular_in(word, next) {
-            return at + found;
+    let mut at = 0;
+    while let Some(block) = block_at::<BLOCK_LEN>(octets, at) {
+        let bits = irregular_in_block(block);
+        if bits != 0 {
+            return at + bits.trailing_zeros() as usize;
         }
-        at += WORD_LEN;
+        at += BLOCK_LEN;
     }
-    // Fewer than nine octets are left. The last word may overlap what was looked at already.
-    let last_word = octets.len().checked_sub(WORD_LEN + 1);
-    if let Some((start, (word, next))) = last_word.and_then(|s| Some((s, block_at(octets, s)?))) {
-        if let Some(found) = irregular_in(word, next) {
-            return start + found;
+    while let Some(block) = block_at::<VECTOR_LEN>(octets, at) {
+        let bits = irregular_in_vector(block);
+        if bits != 0 {
+            return at + bits.trailing_zeros() as usize;
+        }
+        at += VECTOR_LEN;
+    }
+    // Fewer than 17 octets are left. The last vector may overlap what was looked at already.
+    let last = octets.len().checked_sub(VECTOR_LEN + 1);
+    if let Some((start, block)) = last.and_then(|start| Some((start, block_at(octets, start)?))) {
+        let bits = irregular_in_vector(block);
+        if bits != 0 {
+            return start + bits.trailing_zeros() as usize;
         }
         at = octets.len() - 1;
     }
@@ -43,17 +53,6 @@ pub(super) fn without_leading_wsp(mut octets: &[u8]) -> &[u8] {
     octets
 }
 
-/// Where the first block from `at` on begins that has something or is not whole.
-#[inline]
-fn skip_regular_blocks<const N: usize>(octets: &[u8], mut at: usize) -> usize {
-    while let Some((block, next)) = block_at::<N>(octets, at)
-        && is_regular(block, next)
-    {
-        at += N;
-    }
-    at
-}
-
 /// `N` octets from `at` on, and as many from the one after that on.
 #[inline]
 fn block_at<const N: usize>(octets: &[u8], at: usize) -> Option<(&[u8; N], &[u8; N])> {
@@ -61,53 +60,49 @@ fn block_at<const N: usize>(octets: &[u8], at: usize) -> Option<(&[u8; N], &[u8;
     Some((rest.first_chunk()?, rest.get(1..)?.first_chunk()?))
 }
 
-/// Says whether a block has no irregular white space.
-///
-/// Written with what vector units have: each octet gives two numbers that are zero if it is a tab, or
-/// a space in front of something up to 0x20, and the least of all numbers tells.
+/// A bit for each irregular octet of a block, the lowest for the first. The second array is the first, one
+/// octet further on.
 #[inline]
-fn is_regular<const N: usize>(block: &[u8; N], next: &[u8; N]) -> bool {
-    let mut least = u8::MAX;
-    for (octet, next) in block.iter().zip(next) {
-        let tab = octet ^ b'\t';
-        let space = (octet ^ b' ') | next.saturating_sub(b' ');
-        least = least.min(tab).min(space);
+fn irregular_in_block((block, next): (&[u8; BLOCK_LEN], &[u8; BLOCK_LEN])) -> u64 {
+    let (vectors, _) = block.as_chunks::<VECTOR_LEN>();
+    let (nexts, _) = next.as_chunks::<VECTOR_LEN>();
+    let mut zeros = [u8x16::splat(0); BLOCK_LEN / VECTOR_LEN];
+    let mut least = u8x16::splat(u8::MAX);
+    for ((zero, vector), next) in zeros.iter_mut().zip(vectors).zip(nexts) {
+        *zero = zero_if_irregular(vector, next);
+        least = least.min(*zero);
     }
-    least != 0
+    if bits_of_zeros(least) == 0 {
+        return 0;
+    }
+    zeros.iter().rev().fold(0, |bits, zero| bits << VECTOR_LEN | u64::from(bits_of_zeros(*zero)))
 }
 
-/// The first irregular octet of a word. `next` is the word that starts one octet later.
+/// The same for one vector.
 #[inline]
-fn irregular_in(word: &[u8; WORD_LEN], next: &[u8; WORD_LEN]) -> Option<usize> {
-    let (word, next) = (u64::from_le_bytes(*word), u64::from_le_bytes(*next));
-    let small_next = !(next | ((next & LOW_BITS) + splat(0x7F - b' '))) & HIGH_BITS;
-    let flags = equal_flags(word, b'\t') | (equal_flags(word, b' ') & small_next);
-    // The first octet is the lowest, and the highest bit of an octet is its flag.
-    (flags != 0).then(|| flags.trailing_zeros() as usize / 8)
+fn irregular_in_vector((vector, next): (&[u8; VECTOR_LEN], &[u8; VECTOR_LEN])) -> u32 {
+    bits_of_zeros(zero_if_irregular(vector, next))
 }
 
-/// Flags the octets of a word that equal `octet`.
+/// Zero for each octet that is a tab, or a space in front of something up to 0x20.
 #[inline]
-fn equal_flags(word: u64, octet: u8) -> u64 {
-    let difference = word ^ splat(octet);
-    !(difference | ((difference & LOW_BITS) + LOW_BITS)) & HIGH_BITS
+fn zero_if_irregular(vector: &[u8; VECTOR_LEN], next: &[u8; VECTOR_LEN]) -> u8x16 {
+    let (vector, next) = (u8x16::new(*vector), u8x16::new(*next));
+    let space = u8x16::splat(b' ');
+    let tab = vector ^ u8x16::splat(b'\t');
+    tab.min((vector ^ space) | next.saturating_sub(space))
 }
 
-const fn splat(octet: u8) -> u64 {
-    u64::from_ne_bytes([octet; WORD_LEN])
+/// A bit for each octet that is zero.
+#[inline]
+fn bits_of_zeros(vector: u8x16) -> u32 {
+    vector.simd_eq(u8x16::splat(0)).to_bitmask()
 }
 
-const LOW_BITS: u64 = splat(0x7F);
-const HIGH_BITS: u64 = splat(0x80);
+const VECTOR_LEN: usize = 16;
 
-const WORD_LEN: usize = 8;
-
-/// Two vectors: finds where in a long block something is.
-const SMALL_BLOCK_LEN: usize = 32;
-
-/// Eight vectors of the smallest kind: long enough that the check at the end of a block costs little,
-/// short enough that a line of indented text is not looked at many times.
-const BLOCK_LEN: usize = 128;
+/// Four vectors: as many bits as a number has, and long enough that the check at its end costs little.
+const BLOCK_LEN: usize = 4 * VECTOR_LEN;
 
 #[cfg(test)]
 mod tests {
@@ -147,33 +142,36 @@ mod tests {
     }
 
     #[test]
-    fn blocks_and_words_know_each_pair_of_octets() {
+    fn blocks_and_vectors_know_each_pair_of_octets() {
         for octet in 0..=u8::MAX {
             for next in 0..=u8::MAX {
                 let irregular = is_irregular(octet, next);
-                assert_eq!(is_regular(&[octet], &[next]), !irregular, "{octet} {next}");
-                // In a word the octets beside a pair play no part.
-                for place in 0..WORD_LEN {
-                    let (mut word, mut behind) = ([b'a'; WORD_LEN], [b'\r'; WORD_LEN]);
-                    (word[place], behind[place]) = (octet, next);
-                    let found = irregular_in(&word, &behind);
-                    assert_eq!(found, irregular.then_some(place), "{octet} {next} {place}");
+                // The octets beside a pair play no part, and in a block no other vector does.
+                for place in 0..VECTOR_LEN {
+                    let (mut vector, mut behind) = ([b'a'; VECTOR_LEN], [b'\r'; VECTOR_LEN]);
+                    (vector[place], behind[place]) = (octet, next);
+                    let bits = irregular_in_vector((&vector, &behind));
+                    assert_eq!(bits, u32::from(irregular) << place, "{octet} {next} {place}");
                 }
+                let place = (usize::from(octet) * 7 + usize::from(next)) % BLOCK_LEN;
+                let (mut block, mut behind) = ([b'a'; BLOCK_LEN], [b'\r'; BLOCK_LEN]);
+                (block[place], behind[place]) = (octet, next);
+                let bits = irregular_in_block((&block, &behind));
+                assert_eq!(bits, u64::from(irregular) << place, "{octet} {next} {place}");
             }
         }
     }
 
     #[test]
-    fn blocks_that_have_nothing_are_skipped_as_wholes() {
-        // One octet more than the blocks, which is looked at as the last one's neighbour.
-        for (len, want) in [(0, 0), (32, 0), (33, 32), (64, 32), (65, 64), (100, 96)] {
-            assert_eq!(skip_regular_blocks::<32>(&vec![b'a'; len], 0), want, "{len}");
-        }
-        let mut octets = [b'a'; 200];
-        assert_eq!(skip_regular_blocks::<32>(&octets, 8), 8 + 160);
-        octets[70] = b'\t';
-        assert_eq!(skip_regular_blocks::<32>(&octets, 0), 64);
-        assert_eq!(skip_regular_blocks::<32>(&octets, 8), 40);
+    fn a_block_has_a_bit_for_each_place() {
+        let octets: [u8; BLOCK_LEN] =
+            std::array::from_fn(|place| if place % 3 == 0 { b'\t' } else { b' ' });
+        let behind: [u8; BLOCK_LEN] =
+            std::array::from_fn(|place| if place % 5 == 0 { b'\r' } else { b'!' });
+        let want = (0..BLOCK_LEN)
+            .filter(|place| is_irregular(octets[*place], behind[*place]))
+            .fold(0, |bits, place| bits | 1 << place);
+        assert_eq!(irregular_in_block((&octets, &behind)), want);
     }
 
     proptest! {
