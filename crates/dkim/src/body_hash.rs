@@ -42,7 +42,8 @@ impl Hash {
 /// The hashes of one body that signatures asked for.
 #[derive(Default)]
 pub(crate) struct BodyHashes {
-    lanes: Vec<Lane>,
+    simple: Option<Lane>,
+    relaxed: Option<Lane>,
     /// How many octets of the body went by.
     octets: u64,
 }
@@ -50,58 +51,62 @@ pub(crate) struct BodyHashes {
 impl BodyHashes {
     /// Asks for a hash before the body begins. `length` is that of `l=`.
     pub(crate) fn request(&mut self, canon: Canon, hash: Hash, length: Option<u64>) -> BodyHashId {
-        let lane = self.lanes.iter().position(|lane| lane.canon == canon).unwrap_or_else(|| {
-            self.lanes.push(Lane::new(canon));
-            self.lanes.len() - 1
-        });
-        let end = self.lanes.get_mut(lane).map_or(0, |lane| lane.output.end(hash, length));
-        BodyHashId { lane, end }
+        let lane = match canon {
+            Canon::Simple => &mut self.simple,
+            Canon::Relaxed => &mut self.relaxed,
+        };
+        let lane = lane.get_or_insert_with(|| Lane::new(canon));
+        let hasher = match hash {
+            Hash::Sha1 => &mut lane.output.sha1,
+            Hash::Sha256 => &mut lane.output.sha256,
+        };
+        let hasher = hasher.get_or_insert_with(|| Hasher::new(hash));
+        BodyHashId { canon, hash, cut: hasher.end(length) }
     }
 
     /// Takes the next chunk of the body.
     pub(crate) fn update(&mut self, chunk: &[u8]) {
         self.octets += chunk.len() as u64;
-        for lane in &mut self.lanes {
-            let Lane { body, output, .. } = lane;
+        for Lane { body, output } in [&mut self.simple, &mut self.relaxed].into_iter().flatten() {
             body.update(chunk, &mut |slice| output.take(slice));
         }
     }
 
     /// Ends the body.
     pub(crate) fn finish(self) -> BodyDigests {
-        let octets_read = self.octets * self.lanes.len() as u64;
-        let mut octets_hashed = 0;
-        let lanes = self
-            .lanes
-            .into_iter()
-            .map(|lane| {
-                let (digests, octets) = lane.finish();
-                octets_hashed += octets;
-                digests
-            })
-            .collect();
-        BodyDigests { lanes, octets_read, octets_hashed }
+        let lanes = [&self.simple, &self.relaxed].into_iter().flatten().count();
+        BodyDigests {
+            octets_read: self.octets * lanes as u64,
+            simple: self.simple.map(Lane::finish),
+            relaxed: self.relaxed.map(Lane::finish),
+        }
     }
 }
 
 /// Names a hash that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyHashId {
-    lane: usize,
-    end: usize,
+    canon: Canon,
+    hash: Hash,
+    /// Its place among the lengths of `l=`; none for the whole body.
+    cut: Option<usize>,
 }
 
 /// The hashes of a body that went by.
 pub(crate) struct BodyDigests {
-    lanes: Vec<Vec<BodyDigest>>,
+    simple: Option<LaneDigests>,
+    relaxed: Option<LaneDigests>,
     octets_read: u64,
-    octets_hashed: u64,
 }
 
 impl BodyDigests {
     /// The hash of that name.
-    pub(crate) fn get(&self, id: BodyHashId) -> &BodyDigest {
-        let digest = self.lanes.get(id.lane).and_then(|lane| lane.get(id.end));
+    pub(crate) fn get(&self, id: BodyHashId) -> BodyDigest {
+        let lane = match id.canon {
+            Canon::Simple => &self.simple,
+            Canon::Relaxed => &self.relaxed,
+        };
+        let digest = lane.as_ref().and_then(|lane| lane.get(id.hash, id.cut));
         digest.expect("an id comes from the request in the same pass")
     }
 
@@ -112,7 +117,8 @@ impl BodyDigests {
 
     /// How many octets were hashed, those of each hash counted.
     pub(crate) fn octets_hashed(&self) -> u64 {
-        self.octets_hashed
+        let lanes = [&self.simple, &self.relaxed].into_iter().flatten();
+        lanes.flat_map(|lane| [&lane.sha1, &lane.sha256]).flatten().map(|hash| hash.octets).sum()
     }
 }
 
@@ -127,83 +133,80 @@ pub(crate) struct BodyDigest {
 
 /// All for one canonicalization.
 struct Lane {
-    canon: Canon,
     body: CanonicalBody,
     output: Output,
 }
 
 impl Lane {
     fn new(canon: Canon) -> Self {
-        let output = Output { hashers: Vec::new(), ends: Vec::new(), gathered: Vec::new(), len: 0 };
-        Self { canon, body: CanonicalBody::new(canon), output }
+        let output = Output { sha1: None, sha256: None, gathered: Vec::new(), len: 0 };
+        Self { body: CanonicalBody::new(canon), output }
     }
 
-    /// Gives the digest at each end, and how many octets were hashed for them.
-    fn finish(self) -> (Vec<BodyDigest>, u64) {
-        let Self { body, mut output, .. } = self;
-        body.finish(&mut |slice| output.take(slice));
+    fn finish(self) -> LaneDigests {
+        let Self { body, mut output } = self;
+        body.finish(&mut |slice| output.take_last(slice));
         output.flush();
-        let Output { hashers, mut ends, len: canonical_len, .. } = output;
-        let mut octets = 0;
-        for (place, hasher) in hashers.into_iter().enumerate() {
-            octets += hasher.octets;
-            let at_end = hasher.context.finish();
-            // An end that was not reached is that of the body.
-            for end in ends.iter_mut().filter(|end| end.hasher == place) {
-                end.digest.get_or_insert(at_end);
-            }
-        }
-        let digest = |end: End| BodyDigest {
-            digest: end.digest.expect("each end is that of a hasher"),
-            hashed_len: end.length.map_or(canonical_len, |length| length.min(canonical_len)),
+        let Output { sha1, sha256, len: canonical_len, .. } = output;
+        LaneDigests {
             canonical_len,
-        };
-        (ends.into_iter().map(digest).collect(), octets)
+            sha1: sha1.map(Hasher::finish),
+            sha256: sha256.map(Hasher::finish),
+        }
     }
+}
+
+/// The hashes of a body in one canonicalization.
+struct LaneDigests {
+    canonical_len: u64,
+    sha1: Option<HashDigests>,
+    sha256: Option<HashDigests>,
+}
+
+impl LaneDigests {
+    fn get(&self, hash: Hash, cut: Option<usize>) -> Option<BodyDigest> {
+        let canonical_len = self.canonical_len;
+        let hash = match hash {
+            Hash::Sha1 => self.sha1.as_ref()?,
+            Hash::Sha256 => self.sha256.as_ref()?,
+        };
+        let Some(cut) = cut else {
+            let digest = hash.at_end;
+            return Some(BodyDigest { digest, canonical_len, hashed_len: canonical_len });
+        };
+        let cut = hash.cuts.get(cut)?;
+        // One that was not reached is the end of the body.
+        let digest = cut.digest.unwrap_or(hash.at_end);
+        Some(BodyDigest { digest, canonical_len, hashed_len: cut.length.min(canonical_len) })
+    }
+}
+
+/// The digests of one hash function.
+struct HashDigests {
+    /// Where it ended: at the end of the body, unless nobody asked for what is behind the last cut.
+    at_end: Digest,
+    cuts: Vec<Cut>,
+    octets: u64,
 }
 
 /// Where the slices of a canonical body go.
 struct Output {
-    /// One for each hash function in use.
-    hashers: Vec<Hasher>,
-    /// Each place where a digest is wanted, once.
-    ends: Vec<End>,
+    sha1: Option<Hasher>,
+    sha256: Option<Hasher>,
     gathered: Vec<u8>,
     len: u64,
 }
 
 impl Output {
-    /// The end of that length, an old one or a new one.
-    fn end(&mut self, hash: Hash, length: Option<u64>) -> usize {
-        let hashers = &mut self.hashers;
-        let hasher = hashers.iter().position(|hasher| hasher.hash == hash).unwrap_or_else(|| {
-            let context = Context::new(hash.function());
-            hashers.push(Hasher { hash, context, octets: 0, is_cut: false });
-            hashers.len() - 1
-        });
-        if let Some(hasher) = hashers.get_mut(hasher) {
-            hasher.is_cut |= length.is_some();
-        }
-        let ends = &mut self.ends;
-        ends.iter().position(|end| end.hasher == hasher && end.length == length).unwrap_or_else(
-            || {
-                ends.push(End { hasher, length, digest: None });
-                ends.len() - 1
-            },
-        )
-    }
-
     #[inline]
     fn take(&mut self, slice: &[u8]) {
         self.len += slice.len() as u64;
         if slice.len() >= LONG_SLICE || (self.gathered.is_empty() && slice.len() >= LONG_ENOUGH) {
             self.flush();
-            for (place, hasher) in self.hashers.iter_mut().enumerate() {
-                hasher.update(slice, place, &mut self.ends);
-            }
+            self.hash(slice);
             return;
         }
-        // Reserves at most twice: a little for the line end that closes a body without irregular white
+        // Reserves at most twice: a little for the line end between two chunks without irregular white
         // space, and then all.
         let needed = self.gathered.len() + slice.len();
         if needed > self.gathered.capacity() {
@@ -222,62 +225,102 @@ impl Output {
         }
     }
 
+    /// Takes what the end of the body lets go, mostly a line end, for which no buffer is made.
+    fn take_last(&mut self, slice: &[u8]) {
+        if self.gathered.is_empty() {
+            self.len += slice.len() as u64;
+            self.hash(slice);
+        } else {
+            self.take(slice);
+        }
+    }
+
     fn flush(&mut self) {
         if !self.gathered.is_empty() {
-            for (place, hasher) in self.hashers.iter_mut().enumerate() {
-                hasher.update(&self.gathered, place, &mut self.ends);
+            for hasher in [&mut self.sha1, &mut self.sha256].into_iter().flatten() {
+                hasher.update(&self.gathered);
             }
             self.gathered.clear();
         }
     }
+
+    fn hash(&mut self, slice: &[u8]) {
+        for hasher in [&mut self.sha1, &mut self.sha256].into_iter().flatten() {
+            hasher.update(slice);
+        }
+    }
 }
 
-/// A place where a digest is wanted.
-struct End {
-    hasher: usize,
-    /// That of `l=`; without it, the end of the body.
-    length: Option<u64>,
+/// A place before the end of the body where a digest is wanted, that of `l=`.
+struct Cut {
+    length: u64,
     /// There from when the length is reached.
     digest: Option<Digest>,
 }
 
 struct Hasher {
-    hash: Hash,
     context: Context,
     /// How many octets were hashed.
     octets: u64,
-    /// Whether one of its ends has a length.
-    is_cut: bool,
+    /// Whether the digest of the whole body is wanted.
+    is_whole: bool,
+    /// Each length once.
+    cuts: Vec<Cut>,
 }
 
 impl Hasher {
+    fn new(hash: Hash) -> Self {
+        let context = Context::new(hash.function());
+        Self { context, octets: 0, is_whole: false, cuts: Vec::new() }
+    }
+
+    /// Asks for the digest at a length, or for that of the whole body. Gives the place among the cuts.
+    fn end(&mut self, length: Option<u64>) -> Option<usize> {
+        let Some(length) = length else {
+            self.is_whole = true;
+            return None;
+        };
+        let known = self.cuts.iter().position(|cut| cut.length == length);
+        Some(known.unwrap_or_else(|| {
+            self.cuts.push(Cut { length, digest: None });
+            self.cuts.len() - 1
+        }))
+    }
+
     #[inline]
-    fn update(&mut self, slice: &[u8], place: usize, ends: &mut [End]) {
-        if self.is_cut {
-            self.update_to_ends(slice, place, ends);
-        } else {
+    fn update(&mut self, slice: &[u8]) {
+        if self.cuts.is_empty() {
             self.context.update(slice);
             self.octets += slice.len() as u64;
+        } else {
+            self.update_to_cuts(slice);
         }
     }
 
-    /// Hashes up to each end that lies in the slice, and no more than any end needs.
-    fn update_to_ends(&mut self, slice: &[u8], place: usize, ends: &mut [End]) {
+    /// Hashes up to each cut that lies in the slice, and no more than is wanted.
+    fn update_to_cuts(&mut self, slice: &[u8]) {
         let mut rest = slice;
         loop {
-            let open = ends.iter_mut().filter(|end| end.hasher == place && end.digest.is_none());
-            let Some(next) = open.min_by_key(|end| end.length.unwrap_or(u64::MAX)) else { return };
-            let left = next.length.map_or(u64::MAX, |length| length - self.octets);
+            let open = self.cuts.iter_mut().filter(|cut| cut.digest.is_none());
+            let next = open.min_by_key(|cut| cut.length);
+            if next.is_none() && !self.is_whole {
+                return;
+            }
+            let left = next.as_ref().map_or(u64::MAX, |cut| cut.length - self.octets);
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
             let (head, tail) = rest.split_at(count);
             self.context.update(head);
             self.octets += head.len() as u64;
-            if next.length != Some(self.octets) {
-                return;
+            match next.filter(|cut| cut.length == self.octets) {
+                Some(cut) => cut.digest = Some(self.context.clone().finish()),
+                None => return,
             }
-            next.digest = Some(self.context.clone().finish());
             rest = tail;
         }
+    }
+
+    fn finish(self) -> HashDigests {
+        HashDigests { at_end: self.context.finish(), cuts: self.cuts, octets: self.octets }
     }
 }
 
@@ -388,9 +431,9 @@ mod tests {
         hashes.request(Canon::Relaxed, Hash::Sha256, None);
         for _ in 0..10_000 {
             hashes.update(b"a  b\tc \r\n");
-            assert!(hashes.lanes[0].output.gathered.capacity() <= GATHERED_LEN);
+            assert!(hashes.relaxed.as_ref().unwrap().output.gathered.capacity() <= GATHERED_LEN);
         }
-        assert_eq!(hashes.lanes[0].output.gathered.capacity(), GATHERED_LEN);
+        assert_eq!(hashes.relaxed.as_ref().unwrap().output.gathered.capacity(), GATHERED_LEN);
     }
 
     #[test]

@@ -362,7 +362,7 @@ pub const MAX_HEADER_LEN: usize = 4 << 20;
 pub const MAX_FIELDS: usize = 20_000;
 
 /// Room for the fields of most messages.
-const TYPICAL_FIELDS: usize = 24;
+const TYPICAL_FIELDS: usize = 21;
 
 #[cfg(test)]
 mod tests {
