@@ -19,7 +19,7 @@ use crate::algorithm::{Algorithm, Canonicalization};
 use crate::encoding::{decode_base64, decode_quoted, encode_quoted};
 use crate::field::FieldName;
 use crate::name::{DomainName, NameError, Selector, key_record_name};
-use crate::tag_list::{Tag, TagList, TagListError, is_fws};
+use crate::tag_list::{Tag, TagListError, Tags, is_fws};
 use crate::time::UnixTime;
 
 /// A DKIM-Signature that keeps the rules of §3.5, whether or not it verifies.
@@ -292,24 +292,24 @@ struct Texts<'a> {
     x: Option<&'a str>,
     z: Option<&'a str>,
     span_of_b: Range<usize>,
+    /// The names of all other tags, no more of them than a list has.
+    unknown: Vec<&'a str>,
 }
 
 impl<'a> Texts<'a> {
     fn parse(value: &'a [u8]) -> Result<Self, SignatureError> {
-        let tags = TagList::parse(value).map_err(SignatureError::TagList)?;
         let mut this = Self::default();
-        for tag in tags.iter() {
-            this.take(tag);
-        }
+        let tags = Tags::of(value).and_then(|mut tags| tags.try_for_each(|tag| this.take(tag?)));
+        tags.map_err(SignatureError::TagList)?;
         Ok(this)
     }
 
-    fn take(&mut self, tag: &Tag<'a>) {
+    fn take(&mut self, tag: Tag<'a>) -> Result<(), TagListError> {
         let text = match tag.name {
             "v" => &mut self.v,
             "a" => &mut self.a,
             "b" => {
-                self.span_of_b = tag.span.clone();
+                self.span_of_b = tag.span;
                 &mut self.b
             }
             "bh" => &mut self.bh,
@@ -323,9 +323,16 @@ impl<'a> Texts<'a> {
             "t" => &mut self.t,
             "x" => &mut self.x,
             "z" => &mut self.z,
-            _ => return,
+            name if self.unknown.contains(&name) => return Err(TagListError::DuplicateName),
+            name => {
+                self.unknown.push(name);
+                return Ok(());
+            }
         };
-        *text = Some(tag.value);
+        match text.replace(tag.value) {
+            None => Ok(()),
+            Some(_) => Err(TagListError::DuplicateName),
+        }
     }
 }
 
@@ -732,6 +739,18 @@ mod tests {
         let Signer { head, tail, .. } = signature.signer;
         assert!(head.ends_with(b"\tbh=MT\r\n\t Iz ; b="), "{}", head.escape_ascii());
         assert_eq!(tail, b"; r=y");
+    }
+
+    #[test]
+    fn no_tag_stands_there_twice_known_or_not() {
+        let names = ["v", "a", "b", "bh", "c", "d", "h", "i", "l", "q", "s", "t", "x", "z"];
+        for name in names.into_iter().chain(["r", "atps", "darn"]) {
+            let twice = format!("{name}=1; y=2; {name}=1; {GOOD}");
+            let twice = Signature::parse(twice.as_bytes()).err();
+            assert_eq!(twice, Some(TagList(TagListError::DuplicateName)), "{name}");
+        }
+        let unknown = format!("{GOOD}; r=1; atps=2; darn=3");
+        assert!(Signature::parse(unknown.as_bytes()).is_ok());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2_iter};
+use memchr::{memchr, memchr2};
 use thiserror::Error;
 
 /// A syntactically valid tag list. Names are unique; the order is that of the text.
@@ -19,38 +19,20 @@ pub struct TagList<'a>(Vec<Tag<'a>>);
 impl<'a> TagList<'a> {
     /// Parses a tag list, with or without its closing semicolon.
     pub fn parse(octets: &'a [u8]) -> Result<Self, TagListError> {
-        let text = str::from_utf8(octets).map_err(|_| TagListError::NotUtf8)?;
-        check_folding(octets)?;
-
-        // §3.2 allows one semicolon behind the last tag. Senders put white space after it too, for which
-        // the grammar has no place; we take that. Without the semicolon the white space belongs to the
-        // last tag.
-        let list = text.trim_end_matches(is_fws).strip_suffix(';').unwrap_or(text);
-
-        let mut tags: Vec<Tag<'a>> = Vec::with_capacity(TYPICAL_TAGS);
-        let mut start = 0;
-        loop {
-            let rest = list.get(start..).unwrap_or_default();
-            let semicolon = memchr(b';', rest.as_bytes());
-            let spec = semicolon.and_then(|at| rest.get(..at)).unwrap_or(rest);
-            let tag = Tag::parse(spec, start)?;
-            if tags.len() == MAX_TAGS {
-                return Err(TagListError::TooManyTags);
-            }
+        let mut list: Vec<Tag<'a>> = Vec::with_capacity(TYPICAL_TAGS);
+        for tag in Tags::of(octets)? {
+            let tag = tag?;
             // MAX_TAGS bounds this search; a set would only cost more. Names are so short that a loop
             // is faster than a call.
             let is_same = |seen: &Tag<'_>| {
                 seen.name.len() == tag.name.len() && seen.name.bytes().eq(tag.name.bytes())
             };
-            if tags.iter().any(is_same) {
+            if list.iter().any(is_same) {
                 return Err(TagListError::DuplicateName);
             }
-            tags.push(tag);
-            if semicolon.is_none() {
-                return Ok(Self(tags));
-            }
-            start += spec.len() + 1;
+            list.push(tag);
         }
+        Ok(Self(list))
     }
 
     /// The tag called `name`. Names are case-sensitive (§3.2).
@@ -71,6 +53,46 @@ impl<'a> TagList<'a> {
     }
 }
 
+/// The tags of a list one by one. That no name is there twice is left to whoever takes them.
+pub(crate) struct Tags<'a> {
+    list: &'a str,
+    /// Where the next tag starts; none behind the last one.
+    next: Option<usize>,
+    count: usize,
+}
+
+impl<'a> Tags<'a> {
+    /// Checks what concerns the list as a whole.
+    pub(crate) fn of(octets: &'a [u8]) -> Result<Self, TagListError> {
+        let text = str::from_utf8(octets).map_err(|_| TagListError::NotUtf8)?;
+        check_folding(octets)?;
+
+        // §3.2 allows one semicolon behind the last tag. Senders put white space after it too, for which
+        // the grammar has no place; we take that. Without the semicolon the white space belongs to the
+        // last tag.
+        let list = text.trim_end_matches(is_fws).strip_suffix(';').unwrap_or(text);
+        Ok(Self { list, next: Some(0), count: 0 })
+    }
+}
+
+impl<'a> Iterator for Tags<'a> {
+    type Item = Result<Tag<'a>, TagListError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.next?;
+        let rest = self.list.get(start..).unwrap_or_default();
+        let semicolon = memchr(b';', rest.as_bytes());
+        let spec = semicolon.and_then(|at| rest.get(..at)).unwrap_or(rest);
+        self.next = semicolon.map(|_| start + spec.len() + 1);
+        let tag = Tag::parse(spec, start);
+        self.count += 1;
+        if tag.is_ok() && self.count > MAX_TAGS {
+            return Some(Err(TagListError::TooManyTags));
+        }
+        Some(tag)
+    }
+}
+
 /// One tag of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tag<'a> {
@@ -87,8 +109,8 @@ impl<'a> Tag<'a> {
     fn parse(spec: &'a str, start: usize) -> Result<Self, TagListError> {
         let equals = memchr(b'=', spec.as_bytes()).ok_or(TagListError::NoEqualsSign)?;
         let span = start + equals + 1..start + spec.len();
-        let name = spec.get(..equals).unwrap_or_default().trim_matches(is_fws);
-        let value = spec.get(equals + 1..).unwrap_or_default().trim_matches(is_fws);
+        let name = spec.get(..equals).map(trim_fws).unwrap_or_default();
+        let value = spec.get(equals + 1..).map(trim_fws).unwrap_or_default();
         if !is_name(name) {
             return Err(TagListError::BadName);
         }
@@ -145,16 +167,23 @@ impl TagListError {
 
 /// Folding white space is CRLF followed by a space or tab (§2.8); no other CR or LF may occur.
 fn check_folding(octets: &[u8]) -> Result<(), TagListError> {
-    for at in memchr2_iter(b'\r', b'\n', octets) {
-        let is_fold = match octets.get(at) {
-            Some(b'\r') => matches!(octets.get(at + 1..at + 3), Some([b'\n', b' ' | b'\t'])),
-            Some(_) | None => at > 0 && octets.get(at - 1) == Some(&b'\r'),
+    let mut rest = octets;
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
+        rest = match rest.get(at..) {
+            Some([b'\r', b'\n', b' ' | b'\t', after @ ..]) => after,
+            Some(_) | None => return Err(TagListError::BadFolding),
         };
-        if !is_fold {
-            return Err(TagListError::BadFolding);
-        }
     }
     Ok(())
+}
+
+/// A text without white space and folds at its ends. They are octets, which needs no characters.
+fn trim_fws(text: &str) -> &str {
+    let is_fws = |octet: &u8| is_fws(char::from(*octet));
+    let octets = text.as_bytes();
+    let Some(start) = octets.iter().position(|octet| !is_fws(octet)) else { return "" };
+    let end = octets.iter().rposition(|octet| !is_fws(octet)).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or_default()
 }
 
 /// Says whether a character is white space or part of a fold.

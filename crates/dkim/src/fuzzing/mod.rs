@@ -63,7 +63,13 @@ fn tag_list(input: &[u8]) {
 /// the value of `b=` alone.
 fn signature(input: &[u8]) {
     let labels = Labels::read(input);
-    let Ok(one) = Signature::parse(input) else { return };
+    let parsed = Signature::parse(input);
+    let of_list = match &parsed {
+        Err(SignatureError::TagList(error)) => Some(*error),
+        Err(_) | Ok(_) => None,
+    };
+    assert_eq!(of_list, TagList::parse(input).err(), "it is a tag list first");
+    let Ok(one) = parsed else { return };
     assert_eq!(labels.signing_domain.as_ref(), Some(one.signing_domain()));
     assert_eq!(labels.selector.as_ref(), Some(one.selector()));
     let algorithm = labels.algorithm.expect("a known algorithm can be read");
