@@ -15,7 +15,7 @@
 //!    └────────────────────────┴────────────────────────┘  any other octet: what is held back goes out
 //! ```
 
-use super::space::{regular_prefix_len, without_leading_wsp};
+use super::space::{IrregularSpace, without_leading_wsp};
 use crate::algorithm::Canon;
 
 /// Makes a body canonical while it goes by.
@@ -68,6 +68,7 @@ impl CanonicalBody {
     }
 
     fn relaxed(&mut self, chunk: &[u8], sink: &mut impl FnMut(&[u8])) {
+        let mut irregular_space = IrregularSpace::of(chunk);
         let mut rest = chunk;
         loop {
             // White space and line ends, piece by piece, up to some text.
@@ -82,7 +83,9 @@ impl CanonicalBody {
                     after
                 }
                 Some(text) => {
-                    let (regular, irregular) = text.split_at(regular_prefix_len(text));
+                    let start = chunk.len() - text.len();
+                    let (regular, irregular) =
+                        text.split_at(irregular_space.next_from(start) - start);
                     self.hand_out(regular, sink);
                     irregular
                 }

@@ -5,7 +5,7 @@
 
 use memchr::memchr;
 
-use super::space::{regular_prefix_len, without_leading_wsp};
+use super::space::{IrregularSpace, without_leading_wsp};
 use crate::algorithm::Canon;
 use crate::field::Field;
 
@@ -88,13 +88,15 @@ fn write_unfolded(value: &[u8], value_start: usize, out: &mut Vec<u8>) {
 /// Writes a part of a value with each run of white space as one space, none at the start of the value.
 /// A run may have begun in the part before.
 fn write_compressed(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
+    let mut irregular_space = IrregularSpace::of(part);
     let mut rest = part;
     loop {
         // At the start of a value and behind a space that was written, white space counts for nothing.
         if out.len() == value_start || out.last() == Some(&b' ') {
             rest = without_leading_wsp(rest);
         }
-        let (regular, irregular) = rest.split_at(regular_prefix_len(rest));
+        let start = part.len() - rest.len();
+        let (regular, irregular) = rest.split_at(irregular_space.next_from(start) - start);
         out.extend_from_slice(regular);
         let Some((octet, after)) = irregular.split_first() else { return };
         debug_assert!(matches!(octet, b' ' | b'\t'), "only white space is irregular");
