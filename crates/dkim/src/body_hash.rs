@@ -200,6 +200,17 @@ struct Output {
 impl Output {
     #[inline]
     fn take(&mut self, slice: &[u8]) {
+        let room = self.gathered.capacity().min(GATHERED_LEN) - self.gathered.len();
+        if !self.gathered.is_empty() && slice.len() < room.min(LONG_SLICE) {
+            self.len += slice.len() as u64;
+            self.gathered.extend_from_slice(slice);
+        } else {
+            self.take_apart(slice);
+        }
+    }
+
+    /// Takes a slice that is not just one more to be gathered.
+    fn take_apart(&mut self, slice: &[u8]) {
         self.len += slice.len() as u64;
         if slice.len() >= LONG_SLICE || (self.gathered.is_empty() && slice.len() >= LONG_ENOUGH) {
             self.flush();
