@@ -17,6 +17,7 @@ use crate::signature::{Identity, Signature};
 
 /// What became of the signatures of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Report {
     /// One for each DKIM-Signature field, from the top.
     pub signatures: Vec<SignatureReport>,
@@ -34,6 +35,7 @@ impl Report {
 
 /// What became of one signature.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct SignatureReport {
     /// The place of the field among [`Header::fields`].
     pub field: usize,
@@ -75,6 +77,7 @@ impl SignatureReport {
 
 /// What can be read from a signature's field and the header it stands in.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SignatureDetails<'a> {
     /// The tags.
     pub signature: Signature<'a>,
@@ -84,6 +87,7 @@ pub struct SignatureDetails<'a> {
 
 /// What was hashed for one signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Hashed {
     /// The octets of the canonical header fields, with those of the signature's own (§3.7).
     pub header_octets: u64,
@@ -136,6 +140,7 @@ impl fmt::Debug for BodyHash {
 ///
 /// Each figure has a bound, whatever the message is: see the table of [the crate](crate#bounds).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Work {
     /// Signatures whose field was read as a whole.
     pub signatures_read: usize,

@@ -11,7 +11,7 @@ use postseal_dkim::auth_results::{
 use postseal_dkim::{
     AuthenticationResults, AuthservId, DomainName, Header, Identity, KeyAnswer, Outcome, Report,
     ResultsField, Selector, Signature, SignatureError, SignatureReport, UnixTime, Verifier,
-    VerifyRules, Work, split_message,
+    VerifyRules, split_message,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -235,23 +235,28 @@ proptest! {
     }
 }
 
+/// A report as no message needs to bring it about.
 fn report(signatures: Vec<SignatureReport>) -> Report {
-    Report { signatures, work: Work::default() }
+    let mut report = any_report();
+    report.signatures = signatures;
+    report
+}
+
+fn any_report() -> Report {
+    let header = Header::parse(b"DKIM-Signature: no tag list\r\n").unwrap();
+    Verifier::start(&header, &VerifyRules::default(), UnixTime(0)).0.finish()
 }
 
 fn signature_report(b: &[u8], outcome: Outcome) -> SignatureReport {
     let domain = DomainName::parse("example.com").unwrap();
-    SignatureReport {
-        field: 0,
-        signing_domain: Some(domain.clone()),
-        selector: Some(Selector::parse("s1").unwrap()),
-        algorithm: Some("rsa-sha256".into()),
-        identity: Some(Identity::of_domain(domain)),
-        signature: Some(b.into()),
-        outcome,
-        hashed: None,
-        key: None,
-    }
+    let mut signature = any_report().signatures.remove(0);
+    signature.signing_domain = Some(domain.clone());
+    signature.selector = Some(Selector::parse("s1").unwrap());
+    signature.algorithm = Some("rsa-sha256".into());
+    signature.identity = Some(Identity::of_domain(domain));
+    signature.signature = Some(b.into());
+    signature.outcome = outcome;
+    signature
 }
 
 const PASS: Outcome = Outcome::Verified(postseal_dkim::Remarks {
@@ -354,15 +359,14 @@ fn the_longest_report_keeps_within_the_bounds() {
     let name = [&*label; 4].join(".");
     let domain = DomainName::parse(&name).unwrap();
     let signatures: Vec<_> = (0..MAX_REPORTED_SIGNATURES)
-        .map(|place| SignatureReport {
-            signing_domain: Some(domain.clone()),
-            selector: Some(Selector::parse(&name).unwrap()),
-            algorithm: Some("x".repeat(32).into()),
-            identity: Some(Identity::new(&"\u{1}".repeat(64), domain.clone()).unwrap()),
-            ..signature_report(
-                &[&[0; 590][..], &[place.try_into().unwrap()]].concat(),
-                Outcome::BodyCut,
-            )
+        .map(|place| {
+            let b = [&[0; 590][..], &[place.try_into().unwrap()]].concat();
+            let mut signature = signature_report(&b, Outcome::BodyCut);
+            signature.signing_domain = Some(domain.clone());
+            signature.selector = Some(Selector::parse(&name).unwrap());
+            signature.algorithm = Some("x".repeat(32).into());
+            signature.identity = Some(Identity::new(&"\u{1}".repeat(64), domain.clone()).unwrap());
+            signature
         })
         .collect();
     let id = AuthservId::new("x".repeat(MAX_TEXT_LEN)).unwrap();

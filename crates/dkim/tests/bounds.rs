@@ -86,7 +86,11 @@ fn a_thousand_signatures_cost_as_much_as_fifteen() {
     for count in [1_000, 10_000] {
         let more = costs(count);
         // Only the index of the header is larger.
-        assert_eq!(Work { names_compared: 0, ..more }, Work { names_compared: 0, ..work });
+        let but_for_names = |mut work: Work| {
+            work.names_compared = 0;
+            work
+        };
+        assert_eq!(but_for_names(more), but_for_names(work));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::report::{SignatureReport, Work};
 
 /// What became of the chain of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct ArcReport {
     /// The result of the whole chain.
     pub result: ArcResult,
@@ -23,6 +24,7 @@ pub struct ArcReport {
 
 /// What became of one set.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct ArcSetReport {
     /// The number of the set.
     pub instance: Instance,

@@ -68,9 +68,7 @@ fn in_a_line(report: &ArcReport) -> String {
     }
 }
 
-/// `{"result": "pass" | "fail" | "none", "code", "reason", "oldest_pass", "sets": [{"instance",
-/// "message_signature": {"result", "domain", "selector", "algorithm", "reason"}, "seal": {…}}, …]}`; what
-/// cannot be read is null, and so is `oldest_pass` unless the chain passes.
+/// The keys are described in docs/verify.md.
 fn in_json(report: &ArcReport) -> String {
     let signature = |signature: &SignatureReport| {
         json!({
@@ -79,6 +77,8 @@ fn in_json(report: &ArcReport) -> String {
             "selector": signature.selector.as_ref().map(|selector| selector.as_str()),
             "algorithm": signature.algorithm,
             "reason": signature.outcome.to_string(),
+            "code": signature.outcome.code(),
+            "cause": signature.outcome.cause(),
         })
     };
     let sets: Vec<Value> = report
@@ -188,10 +188,18 @@ footer
         assert_eq!(value["code"], "verified");
         assert_eq!(value["oldest_pass"], 2);
         assert_eq!(value["sets"][0]["instance"], 1);
-        assert_eq!(value["sets"][0]["message_signature"]["result"], "fail");
+        let first = &value["sets"][0]["message_signature"];
+        assert_eq!((&first["result"], &first["cause"]), (&json!("fail"), &Value::Null));
+        assert_eq!(first["code"], "body-hash-mismatch");
         assert_eq!(value["sets"][0]["seal"]["result"], "pass");
         assert_eq!(value["sets"][1]["seal"]["domain"], "hop2.example");
         assert_eq!(value["sets"][1]["message_signature"]["algorithm"], "ed25519-sha256");
+
+        let signed_seal = MESSAGE.replacen("h=from", "h=arc-seal:from", 1);
+        let (text, _) = verified(RECORD, &["--json"], &signed_seal).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["code"], "message-signature");
+        assert_eq!(value["sets"][1]["message_signature"]["cause"], "seal-in-field-list");
 
         let (text, _) = verified("", &["--json"], "").unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
