@@ -7,8 +7,8 @@
 //!
 //! Long slices go to the hash straight from the chunk. Short ones, which only irregular white space
 //! makes, are gathered first, because a call of the hash function that does not end at one of its
-//! blocks costs more than a short copy. A body without any is one long slice, however short it is: it is
-//! not worth a buffer.
+//! blocks costs more than a short copy. A body without any is one slice a chunk, which is gathered only if
+//! it has less than 256 octets.
 
 use aws_lc_rs::digest::{self, Context, Digest};
 
@@ -61,7 +61,7 @@ impl BodyHashes {
             Hash::Sha256 => &mut lane.output.sha256,
         };
         let hasher = hasher.get_or_insert_with(|| Hasher::new(hash));
-        BodyHashId { canon, hash, cut: hasher.end(length) }
+        BodyHashId { canon, hash, cut: hasher.want(length) }
     }
 
     /// Takes the next chunk of the body.
@@ -262,7 +262,7 @@ impl Output {
     }
 }
 
-/// A place before the end of the body where a digest is wanted, that of `l=`.
+/// A length of `l=` at which a digest is wanted.
 struct Cut {
     length: u64,
     /// There from when the length is reached.
@@ -286,7 +286,7 @@ impl Hasher {
     }
 
     /// Asks for the digest at a length, or for that of the whole body. Gives the place among the cuts.
-    fn end(&mut self, length: Option<u64>) -> Option<usize> {
+    fn want(&mut self, length: Option<u64>) -> Option<usize> {
         let Some(length) = length else {
             self.is_whole = true;
             return None;

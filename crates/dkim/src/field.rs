@@ -361,7 +361,7 @@ pub const MAX_HEADER_LEN: usize = 4 << 20;
 /// went round in a loop some hundreds.
 pub const MAX_FIELDS: usize = 20_000;
 
-/// Room for the fields of most messages.
+/// Room for the fields of most messages. With one more, allocators leave the sizes that they keep at hand (1 KiB).
 const TYPICAL_FIELDS: usize = 21;
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ fn is_value_octet(octet: u8) -> bool {
 /// reference; it bounds the work for one field.
 pub const MAX_TAGS: usize = 64;
 
-/// Room for the tags of most signatures.
+/// Room for the tags of most lists.
 const TYPICAL_TAGS: usize = 12;
 
 #[cfg(test)]
