@@ -158,6 +158,27 @@ fn every_code_in_the_source_is_in_the_manual() {
     }
 }
 
+/// Those of a chain stand in a table of their own, with their result.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the source and the manual are files")]
+fn every_code_of_a_chain_is_in_the_manual_with_its_result() {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/arc/report.rs");
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let (_, of_chains) = manual.split_once("\n# postseal arc-verify\n").unwrap();
+    let codes = codes_in(&std::fs::read_to_string(own).unwrap());
+    assert!(codes.len() >= 11, "{codes:?}");
+    for code in codes {
+        let result = match &*code {
+            "verified" => "pass",
+            "no-set" => "none",
+            _ => "fail",
+        };
+        let row = format!("| `{code}` | `{result}` |");
+        assert!(of_chains.contains(&row), "{row} is not in the manual");
+    }
+}
+
 fn codes_in(source: &str) -> Vec<String> {
     let functions = source.split("pub ").filter(|text| {
         let text = text.strip_prefix("const ").unwrap_or(text);
