@@ -11,7 +11,7 @@ use crate::algorithm::Algorithm;
 use crate::encoding::{decode_base64, encode_base64};
 use crate::public_key::{PublicKey, PublicKeyError};
 use crate::signature::SignatureAlgorithm;
-use crate::tag_list::{TagList, TagListError, is_fws};
+use crate::tag_list::{TagList, TagListError, trim_fws};
 
 /// A usable key record. Cloning is cheap.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -203,7 +203,7 @@ impl KeyRecordError {
 
 /// Says whether a colon-separated list has that word.
 fn lists(list: &str, word: &str) -> bool {
-    list.split(':').any(|entry| entry.trim_matches(is_fws).eq_ignore_ascii_case(word))
+    list.split(':').any(|entry| trim_fws(entry).eq_ignore_ascii_case(word))
 }
 
 /// The only version of key records (§3.6.1).

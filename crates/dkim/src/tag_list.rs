@@ -178,7 +178,7 @@ fn check_folding(octets: &[u8]) -> Result<(), TagListError> {
 }
 
 /// A text without white space and folds at its ends. They are octets, which needs no characters.
-fn trim_fws(text: &str) -> &str {
+pub(crate) fn trim_fws(text: &str) -> &str {
     let is_fws = |octet: &u8| is_fws(char::from(*octet));
     let octets = text.as_bytes();
     let Some(start) = octets.iter().position(|octet| !is_fws(octet)) else { return "" };
@@ -187,7 +187,7 @@ fn trim_fws(text: &str) -> &str {
 }
 
 /// Says whether a character is white space or part of a fold.
-pub(crate) fn is_fws(c: char) -> bool {
+fn is_fws(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 

@@ -71,7 +71,7 @@ impl<'a> LabelTexts<'a> {
             let Some((name, text)) = memchr::memchr(b'=', spec).map(|at| spec.split_at(at)) else {
                 continue;
             };
-            let seen = match trimmed(name) {
+            let seen = match name.trim_ascii() {
                 b"d" => &mut d,
                 b"s" => &mut s,
                 b"a" => &mut a,
@@ -80,7 +80,7 @@ impl<'a> LabelTexts<'a> {
                 _ => continue,
             };
             *seen = match seen {
-                Seen::Never => Seen::Once(trimmed(text.get(1..).unwrap_or_default())),
+                Seen::Never => Seen::Once(text.get(1..).unwrap_or_default().trim_ascii()),
                 Seen::Once(_) | Seen::Twice => Seen::Twice,
             };
         }
@@ -90,10 +90,6 @@ impl<'a> LabelTexts<'a> {
         });
         Self { d, s, a, i, b }
     }
-}
-
-fn trimmed(octets: &[u8]) -> &[u8] {
-    octets.trim_ascii()
 }
 
 /// The longest algorithm name that is repeated in a report.

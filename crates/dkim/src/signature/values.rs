@@ -10,7 +10,7 @@ use crate::algorithm::Algorithm;
 use crate::encoding::{decode_base64, decode_quoted, encode_quoted};
 use crate::field::FieldName;
 use crate::name::{DomainName, NameError};
-use crate::tag_list::{Tag, TagListError, Tags, is_fws};
+use crate::tag_list::{Tag, TagListError, Tags, trim_fws};
 use crate::time::UnixTime;
 
 /// The texts of the tags that matter, each under its name.
@@ -237,7 +237,7 @@ fn digits(text: &str) -> Option<u64> {
 
 /// Unknown methods are ignored as long as there is one that we know (§3.5).
 pub(super) fn knows_query_method(methods: &str) -> bool {
-    methods.split(':').any(|method| method.trim_matches(is_fws).eq_ignore_ascii_case("dns/txt"))
+    methods.split(':').any(|method| trim_fws(method).eq_ignore_ascii_case("dns/txt"))
 }
 
 /// The largest number of names in `h=`. No official reference: real signatures have some dozens.
