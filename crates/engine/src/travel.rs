@@ -9,7 +9,7 @@
 //! travels is something else and has to be scanned anew. The header section can be fed as well, in front
 //! of the body, and should be where nobody has checked its lines yet.
 
-use memchr::memchr_iter;
+use wide::u8x16;
 
 use crate::policy::{OnBareNewline, OnLongLine, Policy};
 use crate::reply::Refusal;
@@ -22,9 +22,9 @@ pub struct BodyScan {
     /// The octets since the last CRLF, a CR at the very end included.
     line: u64,
     ends_in_cr: bool,
-    line_ends: u64,
-    crs: u64,
-    lfs: u64,
+    /// But for a CR at the very end, of which nobody knows yet.
+    bare_crs: u64,
+    bare_lfs: u64,
     nuls: u64,
     eight_bit: bool,
 }
@@ -38,30 +38,51 @@ impl BodyScan {
 
     /// Looks at the next chunk.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let mut start = 0;
-        let mut before = self.ends_in_cr.then_some(b'\r');
-        for lf in memchr_iter(b'\n', chunk) {
-            self.lfs += 1;
-            if let Some(previous) = lf.checked_sub(1) {
-                before = chunk.get(previous).copied();
-            }
-            if before != Some(b'\r') {
-                continue;
-            }
-            self.line_ends += 1;
-            // The line has its CR in it already.
-            self.end_line((lf - start) as u64);
-            start = lf + 1;
-        }
-        self.line += (chunk.len() - start) as u64;
         self.octets += chunk.len() as u64;
-        // Three plain passes: each is a handful of instructions for 32 octets.
-        self.crs += count(chunk, |octet| octet == b'\r');
-        self.nuls += count(chunk, |octet| octet == 0);
-        self.eight_bit |= !chunk.is_ascii();
-        if let Some(last) = chunk.last() {
-            self.ends_in_cr = *last == b'\r';
+        let mut extremes = Extremes::default();
+        let (blocks, rest) = chunk.as_chunks();
+        for block in blocks {
+            self.take(Marks::of(block, &mut extremes), BLOCK_LEN);
         }
+        let mut last = [FILLER; BLOCK_LEN];
+        if let Some(start) = last.get_mut(..rest.len())
+            && !rest.is_empty()
+        {
+            start.copy_from_slice(rest);
+            self.take(Marks::of(&last, &mut extremes), rest.len());
+        }
+        self.eight_bit |= extremes.have_eight_bit();
+        if extremes.have_nul() {
+            self.nuls += chunk.iter().filter(|octet| **octet == 0).count() as u64;
+        }
+    }
+
+    /// Goes on by `len` octets, of which at least one is there and no more than a block.
+    #[inline]
+    fn take(&mut self, marks: Marks, len: usize) {
+        let Marks { crs, lfs } = marks;
+        // A bit for each octet that has a CR in front.
+        let after_crs = crs << 1 | u64::from(self.ends_in_cr);
+        let last = len - 1;
+        self.ends_in_cr = crs >> last & 1 == 1;
+        if after_crs != lfs {
+            // The CR at the end is judged with the next octet.
+            let within = u64::MAX >> (BLOCK_LEN - len);
+            self.bare_crs += u64::from((after_crs & within & !lfs).count_ones());
+            self.bare_lfs += u64::from((lfs & !after_crs).count_ones());
+        }
+        let mut line_ends = after_crs & lfs;
+        let mut start = 0;
+        while line_ends != 0 {
+            let lf = line_ends.trailing_zeros() as usize;
+            self.line += (lf - start) as u64;
+            // Without its CR.
+            self.longest_line = self.longest_line.max(self.line.saturating_sub(1));
+            self.line = 0;
+            start = lf + 1;
+            line_ends &= line_ends - 1;
+        }
+        self.line += (len - start) as u64;
     }
 
     /// The number of octets.
@@ -79,13 +100,13 @@ impl BodyScan {
     /// The number of CR without LF after it.
     #[must_use]
     pub fn bare_crs(&self) -> u64 {
-        self.crs - self.line_ends
+        self.bare_crs + u64::from(self.ends_in_cr)
     }
 
     /// The number of LF without CR before it.
     #[must_use]
     pub fn bare_lfs(&self) -> u64 {
-        self.lfs - self.line_ends
+        self.bare_lfs
     }
 
     /// The number of NUL octets, which RFC 5322 §4 no longer allows.
@@ -116,13 +137,6 @@ impl BodyScan {
         }
         TravelVerdict::Sign
     }
-
-    fn end_line(&mut self, octets_to_lf: u64) {
-        // Without the CR, which is the last octet of the line.
-        let len = (self.line + octets_to_lf).saturating_sub(1);
-        self.longest_line = self.longest_line.max(len);
-        self.line = 0;
-    }
 }
 
 /// What is to be done with octets that were scanned.
@@ -137,16 +151,64 @@ pub enum TravelVerdict {
     Refuse(Refusal),
 }
 
-fn count(chunk: &[u8], is_meant: impl Fn(u8) -> bool) -> u64 {
-    // Blocks too small for a counter of one octet to overflow, which lets the compiler use vectors.
-    chunk
-        .chunks(u8::MAX as usize)
-        .map(|block| {
-            block.iter().fold(0_u8, |sum, octet| sum.wrapping_add(is_meant(*octet).into()))
-        })
-        .map(u64::from)
-        .sum()
+/// The line ends in a block, with a bit for each octet, the lowest for the first.
+struct Marks {
+    crs: u64,
+    lfs: u64,
 }
+
+impl Marks {
+    #[inline]
+    fn of(block: &[u8; BLOCK_LEN], extremes: &mut Extremes) -> Self {
+        let (vectors, _) = block.as_chunks::<VECTOR_LEN>();
+        let mut marks = Self { crs: 0, lfs: 0 };
+        for (octets, place) in vectors.iter().zip((0..).step_by(VECTOR_LEN)) {
+            let octets = u8x16::new(*octets);
+            extremes.look_at(octets);
+            let places_of = |octet| u64::from(octets.simd_eq(u8x16::splat(octet)).to_bitmask());
+            marks.crs |= places_of(b'\r') << place;
+            marks.lfs |= places_of(b'\n') << place;
+        }
+        marks
+    }
+}
+
+/// The least octet and the bits that any has, each over every sixteenth octet. What is rare is looked for
+/// once a chunk.
+struct Extremes {
+    least: u8x16,
+    bits: u8x16,
+}
+
+impl Default for Extremes {
+    fn default() -> Self {
+        Self { least: u8x16::splat(FILLER), bits: u8x16::splat(0) }
+    }
+}
+
+impl Extremes {
+    #[inline]
+    fn look_at(&mut self, octets: u8x16) {
+        self.least = self.least.min(octets);
+        self.bits |= octets;
+    }
+
+    fn have_nul(&self) -> bool {
+        self.least.to_array().contains(&0)
+    }
+
+    fn have_eight_bit(&self) -> bool {
+        !self.bits.to_array().is_ascii()
+    }
+}
+
+const VECTOR_LEN: usize = 16;
+
+/// As many octets as a number has bits.
+const BLOCK_LEN: usize = 4 * VECTOR_LEN;
+
+/// An octet that is nothing of what is looked for.
+const FILLER: u8 = b' ';
 
 /// The longest line without its CRLF, in octets (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
 pub const MAX_LINE_LEN: u64 = 998;
@@ -201,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn finds_each_mark_at_each_place() {
+        for len in [1, 2, 15, 16, 17, 63, 64, 65, 128, 129, 200] {
+            for place in 0..len {
+                let with = |octet| {
+                    let mut body = vec![b'a'; len];
+                    body[place] = octet;
+                    scan(&body)
+                };
+                let plain = BodyScan { line: len as u64, octets: len as u64, ..BodyScan::new() };
+                assert_eq!(with(b'b'), plain);
+                assert_eq!(with(0), BodyScan { nuls: 1, ..plain });
+                assert_eq!(with(0x80), BodyScan { eight_bit: true, ..plain });
+                assert_eq!(with(b'\n'), BodyScan { bare_lfs: 1, ..plain });
+                let cr = with(b'\r');
+                assert_eq!((cr.bare_crs(), cr.longest_line()), (1, len as u64), "{len} {place}");
+            }
+        }
+    }
+
+    #[test]
     fn judges_by_the_policy() {
         let strict = Policy::default();
         let lenient = Policy {
@@ -229,8 +311,8 @@ mod tests {
 
         #[test]
         fn cuts_between_chunks_change_nothing(
-            body in prop::collection::vec(prop::sample::select(b"\r\n\r\nab\0\xE4".to_vec()), 0..60),
-            cuts in prop::collection::vec(0..60_usize, 0..6),
+            body in prop::collection::vec(prop::sample::select(b"\r\n\r\nab\0\xE4".to_vec()), 0..200),
+            cuts in prop::collection::vec(0..200_usize, 0..6),
         ) {
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
             cuts.sort_unstable();
@@ -246,13 +328,14 @@ mod tests {
 
         #[test]
         fn agrees_with_the_slow_way(
-            body in prop::collection::vec(prop::sample::select(b"\r\n\r\nab\0".to_vec()), 0..40),
+            body in prop::collection::vec(prop::sample::select(b"\r\n\r\nab\0".to_vec()), 0..200),
         ) {
             let text = String::from_utf8(body).unwrap();
             let got = scan(text.as_bytes());
             let rest = text.replace("\r\n", "");
             prop_assert_eq!(got.bare_crs(), rest.matches('\r').count() as u64);
             prop_assert_eq!(got.bare_lfs(), rest.matches('\n').count() as u64);
+            prop_assert_eq!(got.nuls(), text.matches('\0').count() as u64);
             let longest = text.split("\r\n").map(str::len).max().unwrap();
             prop_assert_eq!(got.longest_line(), longest as u64);
         }
