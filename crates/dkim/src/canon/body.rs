@@ -15,7 +15,8 @@
 //!    └────────────────────────┴────────────────────────┘  any other octet: what is held back goes out
 //! ```
 
-use super::space::{IrregularSpace, without_leading_wsp};
+use super::space::{InBody, without_leading_wsp};
+use super::stops::Stops;
 use crate::algorithm::Canon;
 
 /// Makes a body canonical while it goes by.
@@ -68,26 +69,34 @@ impl CanonicalBody {
     }
 
     fn relaxed(&mut self, chunk: &[u8], sink: &mut impl FnMut(&[u8])) {
-        let mut irregular_space = IrregularSpace::of(chunk);
+        let mut irregular_space = Stops::<InBody>::of(chunk);
         let mut rest = chunk;
         loop {
-            // White space and line ends, piece by piece, up to some text.
+            // White space and what follows it, piece by piece.
             rest = match self.resolve_cr(rest, sink) {
                 None | Some([]) => return,
                 Some([b' ' | b'\t', after @ ..]) => {
                     self.wsp = true;
                     without_leading_wsp(after)
                 }
-                Some([b'\r', after @ ..]) => {
-                    self.cr = true;
-                    after
-                }
                 Some(text) => {
+                    if text.starts_with(b"\r\n") {
+                        self.wsp = false;
+                    }
                     let start = chunk.len() - text.len();
-                    let (regular, irregular) =
-                        text.split_at(irregular_space.next_from(start) - start);
-                    self.hand_out(regular, sink);
-                    irregular
+                    let end = irregular_space.next_from(start) - start;
+                    let (regular, irregular) = text.split_at(end);
+                    match after_inner_space(irregular) {
+                        Some(after) => {
+                            self.release(sink);
+                            sink(text.get(..=end).unwrap_or_default());
+                            after
+                        }
+                        None => {
+                            self.hand_out(regular, sink);
+                            irregular
+                        }
+                    }
                 }
             };
         }
@@ -152,6 +161,16 @@ impl CanonicalBody {
         }
         self.line_ends = 0;
         self.wsp = false;
+    }
+}
+
+/// What follows white space that is a space at first and ends in front of text of the same line. Then one space
+/// is left of it, which stands right behind what is in front of it.
+fn after_inner_space(octets: &[u8]) -> Option<&[u8]> {
+    let after = without_leading_wsp(octets.strip_prefix(b" ")?);
+    match after {
+        [] | [b'\r', ..] => None,
+        _ => Some(after),
     }
 }
 

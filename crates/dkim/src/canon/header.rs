@@ -3,9 +3,8 @@
 //! Simple leaves a field as it is. Relaxed makes the name lower case, unfolds, makes each run of white
 //! space one space and drops it round the colon and at the end.
 
-use memchr::memchr;
-
-use super::space::{IrregularSpace, without_leading_wsp};
+use super::space::{InField, without_leading_wsp};
+use super::stops::Stops;
 use crate::algorithm::Canon;
 use crate::field::Field;
 
@@ -64,31 +63,12 @@ fn drop_trailing_space(out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a part of a value without the CRLFs that stand in front of white space (§3.4.2). Another CRLF
-/// cannot be in a field that was cut at field bounds; it would be left as it is.
-fn write_unfolded(value: &[u8], value_start: usize, out: &mut Vec<u8>) {
-    let mut rest = value;
-    let mut search_from = 0;
-    while let Some(found) = memchr(b'\r', rest.get(search_from..).unwrap_or_default()) {
-        let at = search_from + found;
-        let (line, after) = rest.split_at(at);
-        if let [b'\r', b'\n', after @ ..] = after
-            && matches!(after, [b' ' | b'\t', ..])
-        {
-            write_compressed(line, value_start, out);
-            rest = after;
-            search_from = 0;
-        } else {
-            search_from = at + 1;
-        }
-    }
-    write_compressed(rest, value_start, out);
-}
-
-/// Writes a part of a value with each run of white space as one space, none at the start of the value.
-/// A run may have begun in the part before.
-fn write_compressed(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
-    let mut irregular_space = IrregularSpace::of(part);
+/// Writes a part of a value without the CRLFs that stand in front of white space (§3.4.2), and with each run of
+/// white space as one space, none at the start of the value. A run may have begun in the part before.
+///
+/// Another CRLF cannot be in a field that was cut at field bounds; it would be left as it is.
+fn write_unfolded(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
+    let mut irregular_space = Stops::<InField>::of(part);
     let mut rest = part;
     loop {
         // At the start of a value and behind a space that was written, white space counts for nothing.
@@ -98,10 +78,19 @@ fn write_compressed(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
         let start = part.len() - rest.len();
         let (regular, irregular) = rest.split_at(irregular_space.next_from(start) - start);
         out.extend_from_slice(regular);
-        let Some((octet, after)) = irregular.split_first() else { return };
-        debug_assert!(matches!(octet, b' ' | b'\t'), "only white space is irregular");
-        out.push(b' ');
-        rest = after;
+        rest = match irregular {
+            [] => return,
+            [b'\r', b'\n', after @ ..] if matches!(after, [b' ' | b'\t', ..]) => after,
+            [b'\r', after @ ..] => {
+                out.push(b'\r');
+                after
+            }
+            [octet, after @ ..] => {
+                debug_assert!(matches!(octet, b' ' | b'\t'), "nothing else is irregular");
+                out.push(b' ');
+                after
+            }
+        };
     }
 }
 

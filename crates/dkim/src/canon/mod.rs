@@ -10,6 +10,7 @@
 mod body;
 mod header;
 mod space;
+mod stops;
 
 pub use self::body::CanonicalBody;
 pub use self::header::{write_field, write_signature_field};
