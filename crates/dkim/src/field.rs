@@ -12,8 +12,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use memchr::memchr;
 use thiserror::Error;
+use wide::u8x16;
+
+use crate::canon::without_leading_wsp;
 
 /// The name of a header field: `ftext` of RFC 5322 §3.6.8.
 ///
@@ -235,21 +237,26 @@ impl HeaderBounds {
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
     raw: &'a [u8],
-    name: &'a [u8],
-    value: &'a [u8],
+    /// See [`start_of_name`].
+    start_of_name: u64,
+    /// Zero if the line is no field.
+    name_len: u32,
+    /// Where the value starts; zero if the line is no field, since then all of it is the value.
+    value_start: u32,
 }
 
 impl<'a> Field<'a> {
     fn new(raw: &'a [u8]) -> Self {
-        let unended = raw.strip_suffix(b"\r\n").unwrap_or(raw);
-        let (name, value) = memchr(b':', unended)
-            .and_then(|colon| Some((unended.get(..colon)?, unended.get(colon + 1..)?)))
-            .map_or((&[][..], unended), |(name, value)| (without_trailing_wsp(name), value));
-        // What is no name cannot be selected, and has to be left as it is.
-        if is_field_name(name) {
-            Self { raw, name, value }
-        } else {
-            Self { raw, name: &[], value: unended }
+        let name_len = end_of_name(raw).unwrap_or(0);
+        let (name, rest) = raw.split_at(name_len);
+        let value = without_leading_wsp(rest).strip_prefix(b":");
+        let value_start = value.map_or(0, |value| raw.len() - value.len());
+        match (u32::try_from(name_len), u32::try_from(value_start)) {
+            (Ok(name_len @ 1..), Ok(value_start @ 1..)) => {
+                Self { raw, start_of_name: start_of_name(name), name_len, value_start }
+            }
+            // What is no name cannot be selected, and has to be left as it is.
+            _ => Self { raw, start_of_name: start_of_name(b""), name_len: 0, value_start: 0 },
         }
     }
 
@@ -266,27 +273,32 @@ impl<'a> Field<'a> {
 
     /// What stands in front of the colon, with the white space that obsolete syntax allows there.
     pub(crate) fn raw_name(&self) -> &'a [u8] {
-        let end = self.unended().len() - self.value.len();
-        self.raw.get(..end.saturating_sub(1)).unwrap_or_default()
+        let end = self.value_start.saturating_sub(1);
+        self.raw.get(..end as usize).unwrap_or_default()
     }
 
     /// The name, without the white space that obsolete syntax allows in front of the colon. Empty if
     /// the line is no field.
     #[must_use]
     pub fn name(&self) -> &'a [u8] {
-        self.name
+        self.raw.get(..self.name_len as usize).unwrap_or_default()
     }
 
     /// What follows the colon, with its folding and without the final CRLF.
     #[must_use]
     pub fn value(&self) -> &'a [u8] {
-        self.value
+        self.unended().get(self.value_start as usize..).unwrap_or_default()
+    }
+
+    /// What [`start_of_name`] says of its name.
+    pub(crate) fn start_of_name(&self) -> u64 {
+        self.start_of_name
     }
 
     /// Says whether this field has that name.
     #[must_use]
     pub fn is_named(&self, name: &FieldName) -> bool {
-        name.matches(self.name)
+        name.matches(self.name())
     }
 }
 
@@ -335,10 +347,26 @@ fn field_len(header: &[u8]) -> usize {
     header.len()
 }
 
+/// The length of a name and its first octets, the same for names that differ in case only.
+///
+/// Setting the bit that tells the cases apart makes some other characters equal too; the order of
+/// whole names settles those.
+pub(crate) fn start_of_name(name: &[u8]) -> u64 {
+    let octets = name.first_chunk().copied().unwrap_or_else(|| {
+        let mut octets = [0; 8];
+        octets.iter_mut().zip(name).for_each(|(octet, of_name)| *octet = *of_name);
+        octets
+    });
+    (u64::from_le_bytes(octets) | CASE_BITS) ^ (name.len() as u64) << 56
+}
+
+/// The bit that tells upper from lower case, in each of eight octets.
+const CASE_BITS: u64 = u64::from_le_bytes([0x20; 8]);
+
 const fn is_field_name(name: &[u8]) -> bool {
     let mut rest = name;
     while let [octet, tail @ ..] = rest {
-        if !matches!(*octet, 0x21..=0x39 | 0x3B..=0x7E) {
+        if !is_name_octet(*octet) {
             return false;
         }
         rest = tail;
@@ -346,11 +374,25 @@ const fn is_field_name(name: &[u8]) -> bool {
     !name.is_empty()
 }
 
-fn without_trailing_wsp(mut octets: &[u8]) -> &[u8] {
-    while let [head @ .., b' ' | b'\t'] = octets {
-        octets = head;
+/// The place of the first octet that cannot be in a field name.
+#[inline]
+pub(crate) fn end_of_name(octets: &[u8]) -> Option<usize> {
+    // Nearly all names end within a vector, which needs no loop.
+    if let Some(start) = octets.first_chunk() {
+        let start = u8x16::new(*start);
+        let low = start.min(u8x16::splat(b' ')).simd_eq(start);
+        let high = start.max(u8x16::splat(0x7F)).simd_eq(start);
+        let ends = (low | high | start.simd_eq(u8x16::splat(b':'))).to_bitmask();
+        if ends != 0 {
+            return Some(ends.trailing_zeros() as usize);
+        }
     }
-    octets
+    octets.iter().position(|octet| !is_name_octet(*octet))
+}
+
+/// `ftext` of RFC 5322 §3.6.8.
+const fn is_name_octet(octet: u8) -> bool {
+    matches!(octet, 0x21..=0x39 | 0x3B..=0x7E)
 }
 
 /// The longest header section that is worked on, in octets. No official reference: four times what
@@ -362,7 +404,7 @@ pub const MAX_HEADER_LEN: usize = 4 << 20;
 pub const MAX_FIELDS: usize = 20_000;
 
 /// Room for the fields of most messages. With one more, allocators leave the sizes that they keep at hand (1 KiB).
-const TYPICAL_FIELDS: usize = 21;
+const TYPICAL_FIELDS: usize = 32;
 
 #[cfg(test)]
 mod tests {

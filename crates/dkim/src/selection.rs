@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::field::{Field, FieldName, Header};
+use crate::field::{Field, FieldName, Header, start_of_name};
 use crate::signature::MAX_SIGNED_FIELDS;
 
 /// Which fields to sign. Cloning is cheap.
@@ -286,7 +286,7 @@ impl Default for FieldList<'_> {
 /// many signatures with long lists over many fields cost no more than a binary search for each name.
 pub(crate) struct FieldIndex<'h, 'a> {
     fields: &'h [Field<'a>],
-    /// By place, or by name and within a name from the top.
+    /// Of a long header, by name and within a name from the top.
     entries: Vec<Entry>,
     /// How many names were compared to put the entries in order.
     names_compared: u64,
@@ -304,12 +304,14 @@ struct Entry {
 impl<'h, 'a> FieldIndex<'h, 'a> {
     pub(crate) fn new(header: &'h Header<'a>) -> Self {
         let fields = header.as_slice();
-        let mut entries: Vec<_> = (0_u32..)
-            .zip(fields)
-            .map(|(place, field)| Entry { start: start_of_name(field.name()), place })
-            .collect();
+        let mut entries = Vec::new();
         let mut names_compared = 0;
-        if entries.len() > MAX_UNSORTED {
+        if fields.len() > MAX_UNSORTED {
+            entries.extend(
+                (0..)
+                    .zip(fields)
+                    .map(|(place, field)| Entry { start: field.start_of_name(), place }),
+            );
             entries.sort_by(|one, two| {
                 names_compared += 1;
                 compare(one.start, two.start, name_of(fields, *one), name_of(fields, *two))
@@ -331,10 +333,10 @@ impl<'h, 'a> FieldIndex<'h, 'a> {
     /// Starts to pick fields for a signature. One that is in the header already is not among those that its
     /// `h=` names (§3.5).
     pub(crate) fn picker_beside(&self, own_place: Option<usize>) -> FieldPicker<'_, 'h, 'a> {
-        let picked = if self.entries.len() > MAX_UNSORTED {
-            Picked::Counts(vec![0; self.entries.len()])
-        } else {
+        let picked = if self.entries.is_empty() {
             Picked::Places(0)
+        } else {
+            Picked::Counts(vec![0; self.entries.len()])
         };
         FieldPicker { index: self, picked, own_place, names_compared: 0 }
     }
@@ -349,9 +351,9 @@ pub(crate) struct FieldPicker<'i, 'h, 'a> {
 }
 
 enum Picked {
-    /// A bit for each place, for entries by place.
+    /// A bit for each place.
     Places(u64),
-    /// How many of a name were picked, at the entry where the name begins, for entries by name.
+    /// How many of a name were picked, at the entry where the name begins.
     Counts(Vec<u32>),
 }
 
@@ -372,18 +374,17 @@ impl<'a> FieldPicker<'_, '_, 'a> {
     fn next_place(&mut self, name: &[u8]) -> Option<usize> {
         let FieldIndex { fields, entries, .. } = self.index;
         let start = start_of_name(name);
-        let entry = match &mut self.picked {
+        match &mut self.picked {
             Picked::Places(picked) => {
-                let is_wanted = |entry: &Entry| {
-                    entry.start == start
-                        && *picked >> entry.place & 1 == 0
-                        && name_of(fields, *entry).eq_ignore_ascii_case(name)
+                let is_wanted = |(place, field): (usize, &Field<'_>)| {
+                    field.start_of_name() == start
+                        && *picked >> place & 1 == 0
+                        && field.name().eq_ignore_ascii_case(name)
                 };
-                let found = entries.iter().rposition(is_wanted);
-                self.names_compared += (entries.len() - found.unwrap_or(0)) as u64;
-                let entry = entries.get(found?)?;
-                *picked |= 1 << entry.place;
-                entry
+                let found = fields.iter().enumerate().rposition(is_wanted);
+                self.names_compared += (fields.len() - found.unwrap_or(0)) as u64;
+                *picked |= 1 << found?;
+                found
             }
             Picked::Counts(counts) => {
                 let compared = &mut self.names_compared;
@@ -397,10 +398,9 @@ impl<'a> FieldPicker<'_, '_, 'a> {
                 let picked = counts.get_mut(first)?;
                 let from_bottom = count.checked_sub(*picked as usize + 1)?;
                 *picked += 1;
-                rest.get(from_bottom)?
+                rest.get(from_bottom).map(|entry| entry.place as usize)
             }
-        };
-        Some(entry.place as usize)
+        }
     }
 
     /// How many names were compared to pick the fields.
@@ -411,18 +411,6 @@ impl<'a> FieldPicker<'_, '_, 'a> {
 
 fn name_of<'a>(fields: &[Field<'a>], entry: Entry) -> &'a [u8] {
     fields.get(entry.place as usize).map_or(&[], |field| field.name())
-}
-
-/// The length of a name and its first octets, the same for names that differ in case only.
-///
-/// Setting the bit that tells the cases apart makes some other characters equal too; the order of
-/// whole names settles those.
-fn start_of_name(name: &[u8]) -> u64 {
-    let mut octets = [0; 8];
-    for (octet, of_name) in octets.iter_mut().zip(name) {
-        *octet = of_name | 0x20;
-    }
-    u64::from_le_bytes(octets) ^ (name.len() as u64) << 56
 }
 
 /// Orders names without regard to case, if only in an order of its own.
