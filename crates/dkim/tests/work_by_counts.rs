@@ -156,22 +156,17 @@ fn a_second_and_a_third_signature_cost_the_same_whatever_the_body() {
 
 #[test]
 fn signatures_of_the_same_fields_share_the_canonical_header() {
-    // A header that is long enough to be seen in the memory it takes.
-    let mut message = b"From: a@example.com\r\n".to_vec();
-    for _ in 0..50 {
-        message.extend_from_slice(format!("List-X: {}\r\n", "word ".repeat(100)).as_bytes());
-    }
-    message.extend_from_slice(b"\r\nbody\r\n");
+    // A field that is long enough to be seen in the memory that its canonical form takes.
+    let field = format!("List-X: {}\r\n", "word ".repeat(5_000));
+    let message = [b"From: a@example.com\r\n", field.as_bytes(), b"\r\nbody\r\n"].concat();
     let domains = ["example.com", "example.net", "example.org"];
     let one = sign(&message, relaxed(&domains[..1]), usize::MAX).0.bytes_total;
     let three = sign(&message, relaxed(&domains), usize::MAX).0.bytes_total;
-    // Two more fields with their lists of names, and no more buffers for 25 KB of header.
+    // Two more signatures with their lists of names, and no more buffers for a field of 25 KB.
     assert!(three - one < 16 << 10, "{one} {three}");
 
     let mut requests = relaxed(&domains[..1]);
-    let from = FieldName::FROM;
-    let list = || vec![FieldName::parse("List-X").unwrap(); 50];
-    let other = [vec![from], list()].concat();
+    let other = vec![FieldName::FROM, FieldName::parse("List-X").unwrap()];
     requests.push(SignRequest {
         fields: FieldSelection::exactly(other).unwrap(),
         ..request(domains[1], Canonicalization::RELAXED)
