@@ -3,6 +3,8 @@
 //! This crate looks nothing up: whoever verifies gets the queries and brings the answers, in any order.
 //! Each name is asked for once, however many signatures need it.
 
+use std::sync::Arc;
+
 use crate::body_hash::BodyDigests;
 use crate::check::Pending;
 use crate::key_record::{KeyRecord, KeyRecordError};
@@ -23,11 +25,11 @@ pub struct KeyQuery {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct KeyQueryId(usize);
 
-/// What the DNS says to a key query.
+/// What the DNS says to a key query. Cloning is cheap, as it is kept for many messages.
 #[derive(Clone, Debug)]
 pub enum KeyAnswer {
     /// The TXT records at the name, read. There should be one (§3.6.2.2).
-    Records(Vec<Result<KeyRecord, KeyRecordError>>),
+    Records(Arc<[Result<KeyRecord, KeyRecordError>]>),
     /// The name does not exist or has no TXT record.
     NoRecord,
     /// A name server failed (SERVFAIL, REFUSED and the like).
@@ -39,7 +41,7 @@ pub enum KeyAnswer {
 impl KeyAnswer {
     /// Reads the texts of TXT records, each with its strings joined. Looks at [`MAX_KEY_RECORDS`].
     pub fn from_texts<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> Self {
-        let records: Vec<_> = texts
+        let records: Arc<[_]> = texts
             .into_iter()
             .take(MAX_KEY_RECORDS)
             .map(|text| KeyRecord::parse(text.as_ref()))

@@ -151,7 +151,7 @@ fn answers_decide_in_their_own_ways() {
         (KeyAnswer::NoRecord, Outcome::NoKey),
         (KeyAnswer::Timeout, Outcome::KeyTimeout),
         (KeyAnswer::ServerFailure, Outcome::KeyServerFailure),
-        (KeyAnswer::Records(vec![]), Outcome::NoKey),
+        (KeyAnswer::Records([].into()), Outcome::NoKey),
         (texts(&["v=DKIM1; p="]), Outcome::BadKeyRecord(KeyRecordError::Revoked)),
         (texts(&["v=spf1 -all"]), Outcome::BadKeyRecord(KeyRecordError::BadVersion)),
         (texts(&[&format!("{key}; h=sha1")]), Outcome::HashNotAllowed),
