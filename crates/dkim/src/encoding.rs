@@ -10,15 +10,22 @@ use memchr::memchr3;
 /// Decodes the value of `b=`, `bh=` or `p=`. The grammar of §2.10 lets the padding be missing.
 pub(crate) fn decode_base64(value: &str) -> Option<Vec<u8>> {
     let value = value.as_bytes();
+    // Room of our own, since memory that is asked for as zeros may cost more.
+    let mut decoded = Vec::with_capacity(base64::decoded_len_estimate(value.len()));
     if memchr3(b' ', b'\t', b'\r', value).is_none() {
-        return BASE64.decode(value).ok();
+        return BASE64.decode_vec(value, &mut decoded).ok().map(|()| decoded);
     }
     // Nearly all values with folds are those of `b=`, for which no memory has to be asked.
     let mut short = [0; SHORT_VALUE];
-    match short.get_mut(..value.len()) {
-        Some(room) => BASE64.decode(without_wsp(value, room)).ok(),
-        None => BASE64.decode(without_wsp(value, &mut vec![0; value.len()])).ok(),
-    }
+    let mut long;
+    let room = match short.get_mut(..value.len()) {
+        Some(room) => room,
+        None => {
+            long = vec![0; value.len()];
+            &mut long
+        }
+    };
+    BASE64.decode_vec(without_wsp(value, room), &mut decoded).ok().map(|()| decoded)
 }
 
 /// Writes what is no white space to the start of `room`, which is as long as the value.

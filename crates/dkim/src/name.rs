@@ -58,7 +58,7 @@ impl DomainName {
     /// The number of labels, at least one.
     #[must_use]
     pub fn label_count(&self) -> usize {
-        self.0.split('.').count()
+        1 + self.0.bytes().filter(|octet| *octet == b'.').count()
     }
 }
 
@@ -214,14 +214,14 @@ fn check_labels(ascii: &str) -> Result<(), NameError> {
     if ascii.len() > MAX_NAME_LEN {
         return Err(NameError::TooLong);
     }
-    for label in ascii.split('.') {
+    for label in ascii.as_bytes().split(|octet| *octet == b'.') {
         if label.is_empty() {
             return Err(NameError::EmptyLabel);
         }
         if label.len() > MAX_LABEL_LEN {
             return Err(NameError::LabelTooLong);
         }
-        if !label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+        if !label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
         {
             return Err(NameError::BadCharacter);
         }

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memchr_iter;
-
 use super::error::SignatureError;
 use crate::algorithm::Algorithm;
 use crate::encoding::{decode_base64, decode_quoted, encode_quoted};
-use crate::field::FieldName;
+use crate::field::{FieldName, end_of_name};
 use crate::name::{DomainName, NameError};
 use crate::tag_list::{Tag, TagListError, Tags, trim_fws};
 use crate::time::UnixTime;
@@ -197,18 +195,23 @@ pub(super) fn strict_domain(text: &str) -> Result<DomainName, NameError> {
 pub(super) fn signed_fields(text: &str) -> Result<Vec<&str>, SignatureError> {
     let mut names = Vec::with_capacity(TYPICAL_SIGNED_FIELDS);
     let mut has_from = false;
-    let mut start = 0;
-    for end in memchr_iter(b':', text.as_bytes()).chain([text.len()]) {
-        let name = text.get(start..end).unwrap_or_default().trim_ascii();
-        start = end + 1;
-        if name.is_empty() || !name.bytes().all(|octet| octet.is_ascii_graphic()) {
-            return Err(SignatureError::BadFieldList);
-        }
+    let mut rest = text;
+    loop {
+        rest = rest.trim_ascii_start();
+        let end = end_of_name(rest.as_bytes()).unwrap_or(rest.len());
+        let parts = rest.split_at_checked(end).filter(|(name, _)| !name.is_empty());
+        let (name, after) = parts.ok_or(SignatureError::BadFieldList)?;
         if names.len() == MAX_SIGNED_FIELDS {
             return Err(SignatureError::TooManyFields);
         }
         has_from |= FieldName::FROM.matches(name.as_bytes());
         names.push(name);
+        let after = after.trim_ascii_start();
+        rest = match after.strip_prefix(':') {
+            Some(rest) => rest,
+            None if after.is_empty() => break,
+            None => return Err(SignatureError::BadFieldList),
+        };
     }
     if has_from { Ok(names) } else { Err(SignatureError::FromNotSigned) }
 }
