@@ -12,6 +12,7 @@ use crate::signature::Signature;
 
 /// What a signature covers of a header.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Coverage<'a> {
     /// The names in `h=`, each once, in the order in which they first stand there.
     pub signed: Vec<SignedName<'a>>,
@@ -24,6 +25,7 @@ pub struct Coverage<'a> {
 
 /// A name in `h=`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct SignedName<'a> {
     /// The name, as it first stands in `h=`.
     pub name: &'a str,
@@ -35,6 +37,7 @@ pub struct SignedName<'a> {
 
 /// A name that some fields have which are not covered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct UnsignedName<'a> {
     /// The name, as it first stands in the header.
     pub name: &'a str,

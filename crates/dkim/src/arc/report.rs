@@ -41,6 +41,7 @@ pub enum ArcResult {
     /// The message has no ARC field.
     None,
     /// The chain verifies.
+    #[non_exhaustive]
     Pass {
         /// How many sets it has.
         sets: usize,

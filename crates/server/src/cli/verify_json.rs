@@ -157,7 +157,7 @@ struct SignedJson<'a> {
 
 impl<'a> SignedJson<'a> {
     fn new(name: &SignedName<'a>) -> Self {
-        let SignedName { name, hashed, empty } = *name;
+        let SignedName { name, hashed, empty, .. } = *name;
         Self { name, hashed, empty }
     }
 }
@@ -170,7 +170,7 @@ struct UnsignedJson<'a> {
 
 impl<'a> UnsignedJson<'a> {
     fn new(name: &UnsignedName<'a>) -> Self {
-        let UnsignedName { name, fields } = *name;
+        let UnsignedName { name, fields, .. } = *name;
         Self { name, fields }
     }
 }
