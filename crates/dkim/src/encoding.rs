@@ -4,28 +4,30 @@
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
+use base64::decoded_len_estimate;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memchr3;
 
 /// Decodes the value of `b=`, `bh=` or `p=`. The grammar of §2.10 lets the padding be missing.
 pub(crate) fn decode_base64(value: &str) -> Option<Vec<u8>> {
     let value = value.as_bytes();
-    // Room of our own, since memory that is asked for as zeros may cost more.
-    let mut decoded = Vec::with_capacity(base64::decoded_len_estimate(value.len()));
     if memchr3(b' ', b'\t', b'\r', value).is_none() {
-        return BASE64.decode_vec(value, &mut decoded).ok().map(|()| decoded);
+        return decode_dense(value);
     }
     // Nearly all values with folds are those of `b=`, for which no memory has to be asked.
     let mut short = [0; SHORT_VALUE];
-    let mut long;
-    let room = match short.get_mut(..value.len()) {
-        Some(room) => room,
-        None => {
-            long = vec![0; value.len()];
-            &mut long
-        }
-    };
-    BASE64.decode_vec(without_wsp(value, room), &mut decoded).ok().map(|()| decoded)
+    match short.get_mut(..value.len()) {
+        Some(room) => decode_dense(without_wsp(value, room)),
+        None => decode_dense(without_wsp(value, &mut vec![0; value.len()])),
+    }
+}
+
+/// Decodes a value without white space.
+fn decode_dense(value: &[u8]) -> Option<Vec<u8>> {
+    // The library would ask for its memory as zeros, which allocators do not keep at hand.
+    let mut decoded = Vec::with_capacity(decoded_len_estimate(value.len()));
+    BASE64.decode_vec(value, &mut decoded).ok()?;
+    Some(decoded)
 }
 
 /// Writes what is no white space to the start of `room`, which is as long as the value.

@@ -15,8 +15,6 @@ use std::str::FromStr;
 use thiserror::Error;
 use wide::u8x16;
 
-use crate::canon::without_leading_wsp;
-
 /// The name of a header field: `ftext` of RFC 5322 §3.6.8.
 ///
 /// Equality and hash ignore ASCII case; the text is kept as it was written.
@@ -345,6 +343,15 @@ fn field_len(header: &[u8]) -> usize {
         }
     }
     header.len()
+}
+
+/// The octets from the first that is no white space on.
+#[inline]
+pub(crate) fn without_leading_wsp(mut octets: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', tail @ ..] = octets {
+        octets = tail;
+    }
+    octets
 }
 
 /// The length of a name and its first octets, the same for names that differ in case only.

@@ -154,7 +154,7 @@ impl HeaderHash {
             let Some(field) = picker.pick(name.as_bytes()) else { continue };
             this.push(field);
         }
-        // A long field has made room for itself, which would be taken while the body is awaited.
+        // A long field has made the buffer large, which would be kept while the body is awaited.
         if this.buffer.capacity() > MAX_KEPT {
             this.flush();
             this.buffer = Vec::new();
@@ -179,7 +179,7 @@ impl HeaderHash {
     /// between which the value of `b=` was cut out. Gives the octets too that it is about. The hash
     /// itself can go on.
     pub(crate) fn digest(&mut self, name: &[u8], head: &[u8], tail: &[u8]) -> (Digest, u64) {
-        // The canonical form is no longer than the field but for a colon.
+        // The canonical form is never longer than these and the colon.
         let len = name.len() + 1 + head.len() + tail.len();
         if self.buffer.capacity() - self.buffer.len() < len {
             self.flush();
@@ -207,7 +207,7 @@ impl HeaderHash {
     }
 }
 
-/// How many octets are gathered for one call of the hash.
+/// From how many octets on what was gathered goes to the hash.
 const FLUSH_LEN: usize = 768;
 
 /// The longest buffer that is kept between two signatures, and until the body has come.

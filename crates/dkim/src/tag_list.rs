@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn rejects_what_the_grammar_forbids() {
-        let cases: [(&[u8], _); 20] = [
+        let cases: [(&[u8], _); 23] = [
             (b"", NoEqualsSign),
             (b" ", NoEqualsSign),
             (b";", NoEqualsSign),
@@ -270,6 +270,10 @@ mod tests {
             (b"v=\x07", BadValue),
             (b"v=\x7f", BadValue),
             (b"v=1; v=1", DuplicateName),
+            // What comes first counts, and a good value is good beside a bad one.
+            (b"v=1; x; y=\x07", NoEqualsSign),
+            (b"v=1; v=1; y=\x07", DuplicateName),
+            (b"v=1; y=\x07", BadValue),
             (b"v=1\r\n", BadFolding),
             (b"v=1;\nd=a", BadFolding),
             (b"v=1;\r d=a", BadFolding),

@@ -57,7 +57,7 @@ impl BodyScan {
         }
     }
 
-    /// Goes on by `len` octets, of which at least one is there and no more than a block.
+    /// Goes on by the first `len` octets of a block, which are one at least.
     #[inline]
     fn take(&mut self, marks: Marks, len: usize) {
         let Marks { crs, lfs } = marks;
@@ -173,8 +173,8 @@ impl Marks {
     }
 }
 
-/// The least octet and the bits that any has, each over every sixteenth octet. What is rare is looked for
-/// once a chunk.
+/// The least octet and the bits that any octet has, for each of the sixteen places in a vector. What they are for is
+/// rare, so they are looked at once a chunk.
 struct Extremes {
     least: u8x16,
     bits: u8x16,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_beyond_one_octet() {
+    fn counts_what_fills_many_blocks() {
         let got = scan(&[0; 100_000]);
         assert_eq!((got.nuls(), got.longest_line()), (100_000, 100_000));
         let got = scan(&[b'\r'; 70_000]);

@@ -15,9 +15,10 @@
 //!    └────────────────────────┴────────────────────────┘  any other octet: what is held back goes out
 //! ```
 
-use super::space::{InBody, without_leading_wsp};
+use super::space::InBody;
 use super::stops::Stops;
 use crate::algorithm::Canon;
+use crate::field::without_leading_wsp;
 
 /// Makes a body canonical while it goes by.
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ impl CanonicalBody {
                     without_leading_wsp(after)
                 }
                 Some(text) => {
+                    // White space in front of a line end is gone.
                     if text.starts_with(b"\r\n") {
                         self.wsp = false;
                     }
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn the_edges_of_both_algorithms() {
         // (body, simple, relaxed)
-        let cases: [(&[u8], &str, &str); 18] = [
+        let cases: [(&[u8], &str, &str); 24] = [
             (b"", r"\r\n", ""),
             (b"\r\n", r"\r\n", ""),
             (b"\r\n\r\n", r"\r\n", ""),
@@ -224,6 +226,13 @@ mod tests {
             (b"a\n\r", r"a\n\r\r\n", r"a\n\r\r\n"),
             (b"a\r\r\n", r"a\r\r\n", r"a\r\r\n"),
             (b"a \rb \nc", r"a \rb \nc\r\n", r"a \rb \nc\r\n"),
+            // Two spaces in front of text, behind what is held back.
+            (b"a \r\n  b", r"a \r\n  b\r\n", r"a\r\n b\r\n"),
+            (b"\r\n  \r\n  x", r"\r\n  \r\n  x\r\n", r"\r\n\r\n x\r\n"),
+            (b" \r  b", r" \r  b\r\n", r" \r b\r\n"),
+            (b"a  \nb", r"a  \nb\r\n", r"a \nb\r\n"),
+            (b"a  \0", r"a  \x00\r\n", r"a \x00\r\n"),
+            (b" \r\r\n", r" \r\r\n", r" \r\r\n"),
             // NBSP, VT and FF are no white space.
             (b"a\x0b\x0c\xa0\r\n", r"a\x0b\x0c\xa0\r\n", r"a\x0b\x0c\xa0\r\n"),
         ];

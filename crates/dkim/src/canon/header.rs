@@ -3,10 +3,10 @@
 //! Simple leaves a field as it is. Relaxed makes the name lower case, unfolds, makes each run of white
 //! space one space and drops it round the colon and at the end.
 
-use super::space::{InField, without_leading_wsp};
+use super::space::InField;
 use super::stops::Stops;
 use crate::algorithm::Canon;
-use crate::field::Field;
+use crate::field::{Field, without_leading_wsp};
 
 /// Writes the canonical form of a field, with the CRLF at its end.
 pub fn write_field(canon: Canon, field: Field<'_>, out: &mut Vec<u8>) {
@@ -68,7 +68,7 @@ fn drop_trailing_space(out: &mut Vec<u8>) {
 ///
 /// Another CRLF cannot be in a field that was cut at field bounds; it would be left as it is.
 fn write_unfolded(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
-    let mut irregular_space = Stops::<InField>::of(part);
+    let mut stops = Stops::<InField>::of(part);
     let mut rest = part;
     loop {
         // At the start of a value and behind a space that was written, white space counts for nothing.
@@ -76,9 +76,9 @@ fn write_unfolded(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
             rest = without_leading_wsp(rest);
         }
         let start = part.len() - rest.len();
-        let (regular, irregular) = rest.split_at(irregular_space.next_from(start) - start);
+        let (regular, stop) = rest.split_at(stops.next_from(start) - start);
         out.extend_from_slice(regular);
-        rest = match irregular {
+        rest = match stop {
             [] => return,
             [b'\r', b'\n', after @ ..] if matches!(after, [b' ' | b'\t', ..]) => after,
             [b'\r', after @ ..] => {
@@ -86,7 +86,7 @@ fn write_unfolded(part: &[u8], value_start: usize, out: &mut Vec<u8>) {
                 after
             }
             [octet, after @ ..] => {
-                debug_assert!(matches!(octet, b' ' | b'\t'), "nothing else is irregular");
+                debug_assert!(matches!(octet, b' ' | b'\t'), "the other stops are white space");
                 out.push(b' ');
                 after
             }

@@ -14,4 +14,3 @@ mod stops;
 
 pub use self::body::CanonicalBody;
 pub use self::header::{write_field, write_signature_field};
-pub(crate) use self::space::without_leading_wsp;

@@ -31,15 +31,6 @@ impl Stop for InField {
     }
 }
 
-/// The octets from the first that is no white space on.
-#[inline]
-pub(crate) fn without_leading_wsp(mut octets: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', tail @ ..] = octets {
-        octets = tail;
-    }
-    octets
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -195,23 +195,22 @@ pub(super) fn strict_domain(text: &str) -> Result<DomainName, NameError> {
 pub(super) fn signed_fields(text: &str) -> Result<Vec<&str>, SignatureError> {
     let mut names = Vec::with_capacity(TYPICAL_SIGNED_FIELDS);
     let mut has_from = false;
-    let mut rest = text;
-    loop {
-        rest = rest.trim_ascii_start();
-        let end = end_of_name(rest.as_bytes()).unwrap_or(rest.len());
-        let parts = rest.split_at_checked(end).filter(|(name, _)| !name.is_empty());
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let text = text.trim_ascii_start();
+        let end = end_of_name(text.as_bytes()).unwrap_or(text.len());
+        let parts = text.split_at_checked(end).filter(|(name, _)| !name.is_empty());
         let (name, after) = parts.ok_or(SignatureError::BadFieldList)?;
+        let after = after.trim_ascii_start();
+        rest = after.strip_prefix(':');
+        if rest.is_none() && !after.is_empty() {
+            return Err(SignatureError::BadFieldList);
+        }
         if names.len() == MAX_SIGNED_FIELDS {
             return Err(SignatureError::TooManyFields);
         }
         has_from |= FieldName::FROM.matches(name.as_bytes());
         names.push(name);
-        let after = after.trim_ascii_start();
-        rest = match after.strip_prefix(':') {
-            Some(rest) => rest,
-            None if after.is_empty() => break,
-            None => return Err(SignatureError::BadFieldList),
-        };
     }
     if has_from { Ok(names) } else { Err(SignatureError::FromNotSigned) }
 }
