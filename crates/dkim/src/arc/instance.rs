@@ -64,7 +64,7 @@ impl fmt::Display for Instance {
     }
 }
 
-/// What follows white space and comments (RFC 5322 §3.2.2). None if a comment has no end.
+/// What follows white space and comments (RFC 5322 §3.2.2). None if nothing does, or a comment has no end.
 fn after_cfws(text: &[u8]) -> Option<&[u8]> {
     let mut depth = 0_usize;
     let mut octets = text.iter().enumerate();
@@ -80,7 +80,7 @@ fn after_cfws(text: &[u8]) -> Option<&[u8]> {
             _ => return text.get(at..),
         }
     }
-    (depth == 0).then_some(&[])
+    None
 }
 
 /// The largest number of sets in a chain (RFC 8617 §5.2, step 1).
@@ -135,6 +135,8 @@ mod tests {
             ("(i=1;", None),
             (") i=1;", None),
             ("(\\", None),
+            // A backslash quotes nothing outside of a comment.
+            ("\\xi=1; x", None),
             ("", None),
         ] {
             let found = Instance::of_results(value.as_bytes()).map(Instance::get);
