@@ -201,3 +201,45 @@ fn wrong_status(instance: Instance, found: Option<ChainStatus>) -> String {
         None => format!("the ARC-Seal i={instance} has no readable cv=, which has to be {want}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_result_has_its_word_and_its_sentence() {
+        let [first, third] = [1, 3].map(|number| Instance::new(number).unwrap());
+        let pass = |sets, oldest_pass| ArcResult::Pass { sets, oldest_pass };
+        let wrong = |instance, found| ArcResult::Fail(ArcFailure::WrongStatus { instance, found });
+        let cases = [
+            (ArcResult::None, ChainStatus::None, "no-set", "the message has no ARC field"),
+            (pass(1, None), ChainStatus::Pass, "verified", "the chain of 1 set verifies"),
+            (
+                pass(4, Some(third)),
+                ChainStatus::Pass,
+                "verified",
+                "the chain of 4 sets verifies; the message is unchanged only since set 3",
+            ),
+            (
+                wrong(first, Some(ChainStatus::Pass)),
+                ChainStatus::Fail,
+                "wrong-cv",
+                "the ARC-Seal i=1 has cv=pass, not cv=none",
+            ),
+            (
+                wrong(third, None),
+                ChainStatus::Fail,
+                "wrong-cv",
+                "the ARC-Seal i=3 has no readable cv=, which has to be pass",
+            ),
+        ];
+        for (result, status, code, sentence) in cases {
+            assert_eq!((result.status(), result.code()), (status, code));
+            assert_eq!(result.to_string(), sentence);
+            assert_eq!(result.is_pass(), status == ChainStatus::Pass, "{sentence}");
+        }
+        assert_eq!(pass(1, None).oldest_pass(), Some(0));
+        assert_eq!(pass(4, Some(third)).oldest_pass(), Some(3));
+        assert_eq!(ArcResult::None.oldest_pass(), None);
+    }
+}
