@@ -1,4 +1,4 @@
-//! A search for places in octets where something has to be done, which are few: irregular white space, line ends.
+//! A search for places in octets where something has to be done, which are few: irregular white space and folds.
 //!
 //! The search is what costs time where most octets are left as they are, so it looks at 64 of them at once, in
 //! vectors of 16. Where one of them has something, there is a bit for each octet, and the stops after the first
