@@ -85,12 +85,16 @@ pub(super) async fn serve(
                 });
             }
             Some(Event::EndOfMessage) => {
+                // Other connections have the use of the buffer while this one waits for its signatures.
+                connection.inbox.consume(consumed);
+                connection.inbox.release();
                 let ended = std::mem::replace(&mut message, MessageState::None);
                 let conclusion = ended.conclude().await;
                 // A session that asked takes the answer; what it would not take it puts off itself.
                 if let Ok(answer) = session.answer(&mut connection.out) {
                     conclusion.give(answer);
                 }
+                continue;
             }
             Some(Event::Aborted) => message = MessageState::None,
             Some(Event::Quit) => {
@@ -263,23 +267,24 @@ impl Connection {
         if Instant::now() >= deadline {
             return Err(self.patience.phase.exceeded());
         }
-        // An MTA keeps the connection while its own client thinks. The first moment of that is
-        // waited for with the buffers at hand, the rest without.
+        // An MTA keeps the connection while its own client thinks. That is waited for without a buffer.
         if self.inbox.is_empty() {
-            let soon = deadline.min(Instant::now() + KEEP_BUFFERS);
-            tokio::select! {
-                biased;
-                read = self.stream.read(self.inbox.space()) => return self.took(read?),
-                () = shutdown.cancelled(), if at_rest => return Ok(Some(End::ShutDown)),
-                () = sleep_until(soon) => {}
-            }
             self.inbox.release();
-            self.out = Vec::new();
-            tokio::select! {
+            let soon = deadline.min(Instant::now() + KEEP_OUT);
+            let is_readable = tokio::select! {
                 biased;
-                readable = self.stream.readable() => readable?,
+                readable = self.stream.readable() => { readable?; true }
                 () = shutdown.cancelled(), if at_rest => return Ok(Some(End::ShutDown)),
-                () = sleep_until(deadline) => return Err(self.patience.phase.exceeded()),
+                () = sleep_until(soon) => false,
+            };
+            if !is_readable {
+                self.out = Vec::new();
+                tokio::select! {
+                    biased;
+                    readable = self.stream.readable() => readable?,
+                    () = shutdown.cancelled(), if at_rest => return Ok(Some(End::ShutDown)),
+                    () = sleep_until(deadline) => return Err(self.patience.phase.exceeded()),
+                }
             }
         }
         tokio::select! {
@@ -391,9 +396,9 @@ const PACKET_TIMEOUT: Duration = Duration::from_secs(30);
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// As for a packet: our answers are smaller than the buffers between us.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection at rest keeps its buffers. No official reference: longer than the pause
+/// How long a connection at rest keeps the buffer of its answers. No official reference: longer than the pause
 /// between two messages under load, shorter than a client takes to think.
-const KEEP_BUFFERS: Duration = Duration::from_secs(1);
+const KEEP_OUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

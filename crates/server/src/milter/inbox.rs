@@ -1,9 +1,11 @@
 //! The bytes that came in and are not used up yet.
 //!
-//! One buffer for each connection: nothing at rest, 16 KiB for small messages, 64 KiB once a read
-//! filled that, and more only for a packet that has to be seen whole
-//! ([`MAX_HELD_PACKET`](postseal_wire::milter::MAX_HELD_PACKET)).
+//! A connection has a buffer only while something is in it or about to be read into it. The buffer of the connection
+//! that was served last is given to the next one on that thread, so that what the kernel copies lands in the CPU's
+//! cache, however many connections there are. One is larger than the others only for a packet that has to be seen
+//! whole ([`MAX_HELD_PACKET`](postseal_wire::milter::MAX_HELD_PACKET)).
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// A buffer that is filled behind and used up in front.
@@ -11,8 +13,6 @@ use std::ops::Range;
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     unread: Range<usize>,
-    /// The last read filled all there was.
-    was_filled: bool,
 }
 
 impl Inbox {
@@ -38,10 +38,8 @@ impl Inbox {
             self.bytes.copy_within(self.unread.clone(), 0);
             self.unread = 0..kept;
         }
-        if self.bytes.len() < SMALL {
-            self.bytes.resize(SMALL, 0);
-        } else if self.was_filled && self.bytes.len() < LARGE {
-            self.bytes.resize(LARGE, 0);
+        if self.bytes.is_empty() {
+            self.bytes = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BUFFER_LEN]);
         } else if kept * 2 > self.bytes.len() {
             // A packet that is larger than the buffer. The session bounds it.
             self.bytes.resize(self.bytes.len() * 2, 0);
@@ -52,21 +50,32 @@ impl Inbox {
     /// Takes over the first octets of [`space`](Self::space), which a read has filled.
     pub(super) fn filled(&mut self, octets: usize) {
         self.unread.end = (self.unread.end + octets).min(self.bytes.len());
-        self.was_filled = self.unread.end == self.bytes.len();
     }
 
-    /// Gives the memory back, if nothing is in it.
+    /// Gives the buffer to whoever reads next, if nothing is in it.
     pub(super) fn release(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            let Self { bytes, .. } = std::mem::take(self);
+            if bytes.len() == BUFFER_LEN {
+                SPARE.with_borrow_mut(|spare| {
+                    if spare.len() < MAX_SPARE {
+                        spare.push(bytes);
+                    }
+                });
+            }
         }
     }
 }
 
-/// Holds a message of 2 KiB with its envelope several times over.
-const SMALL: usize = 16 << 10;
 /// A piece of the body as MTAs send it (`MILTER_CHUNK_SIZE`).
-const LARGE: usize = 64 << 10;
+const BUFFER_LEN: usize = 64 << 10;
+/// How many buffers a thread keeps for the next connections. One is enough but when packets come in pieces.
+const MAX_SPARE: usize = 8;
+
+thread_local! {
+    /// Buffers of this thread that nobody uses, the last used at the end.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 #[cfg(test)]
 mod tests {
@@ -102,14 +111,6 @@ mod tests {
     #[test]
     fn grows_with_what_it_has_to_hold() {
         let mut inbox = Inbox::default();
-        assert_eq!(inbox.space().len(), SMALL);
-        inbox.filled(SMALL);
-        inbox.consume(SMALL);
-        assert_eq!(inbox.space().len(), LARGE, "a full read asks for more");
-        inbox.filled(10);
-        inbox.consume(10);
-        assert_eq!(inbox.space().len(), LARGE, "and it stays");
-
         let mut held = 0;
         while held < 1 << 20 {
             let room = inbox.space().len();
@@ -119,5 +120,42 @@ mod tests {
         }
         assert_eq!(inbox.unread().len(), held);
         assert!(inbox.bytes.len() <= 4 << 20);
+    }
+
+    #[test]
+    fn the_buffer_used_last_is_used_next() {
+        let (mut first, mut second) = (Inbox::default(), Inbox::default());
+        read(&mut first, b"abc");
+        read(&mut second, b"def");
+        let place = second.bytes.as_ptr();
+        first.consume(3);
+        first.release();
+        second.consume(3);
+        second.release();
+        read(&mut first, b"ghi");
+        assert_eq!(first.bytes.as_ptr(), place);
+        assert_eq!(first.unread(), b"ghi");
+    }
+
+    #[test]
+    fn few_spare_buffers_are_kept_and_none_that_grew() {
+        let mut inboxes: Vec<_> = (0..=MAX_SPARE).map(|_| Inbox::default()).collect();
+        let mut grown = Inbox::default();
+        for _ in 0..2 {
+            let room = grown.space().len();
+            grown.filled(room);
+        }
+        grown.consume(grown.unread().len());
+        grown.release();
+        for inbox in &mut inboxes {
+            inbox.space();
+        }
+        for inbox in &mut inboxes {
+            inbox.release();
+        }
+        SPARE.with_borrow(|spare| {
+            assert_eq!(spare.len(), MAX_SPARE);
+            assert!(spare.iter().all(|bytes| bytes.len() == BUFFER_LEN));
+        });
     }
 }
