@@ -5,10 +5,8 @@
 //! canonicalization: where one ends, a copy of the hash is finished and the hash goes on. So a body is
 //! hashed four times at most, however many signatures there are.
 //!
-//! Long slices go to the hash straight from the chunk. Short ones, which only irregular white space
-//! makes, are gathered first, because a call of the hash function that does not end at one of its
-//! blocks costs more than a short copy. A body without any is one slice a chunk, which is gathered only if
-//! it has less than 256 octets.
+//! Long slices go to the hash from where they are. Short ones, such as the line ends between two chunks, are gathered
+//! first, because a call of the hash function that does not end at one of its blocks costs more than a short copy.
 
 use aws_lc_rs::digest::{self, Context, Digest};
 
@@ -198,41 +196,17 @@ struct Output {
 }
 
 impl Output {
-    #[inline]
     fn take(&mut self, slice: &[u8]) {
-        let room = self.gathered.capacity().min(GATHERED_LEN) - self.gathered.len();
-        if !self.gathered.is_empty() && slice.len() < room.min(LONG_SLICE) {
-            self.len += slice.len() as u64;
-            self.gathered.extend_from_slice(slice);
-        } else {
-            self.take_apart(slice);
-        }
-    }
-
-    /// Takes a slice that is not just one more to be gathered.
-    fn take_apart(&mut self, slice: &[u8]) {
         self.len += slice.len() as u64;
-        if slice.len() >= LONG_SLICE || (self.gathered.is_empty() && slice.len() >= LONG_ENOUGH) {
+        let is_short = slice.len() < LONG_ENOUGH;
+        if !is_short || self.gathered.len() + slice.len() > GATHERED_LEN {
             self.flush();
-            self.hash(slice);
-            return;
         }
-        // Reserves at most twice: a little for the line end between two chunks without irregular white
-        // space, and then all.
-        let needed = self.gathered.len() + slice.len();
-        if needed > self.gathered.capacity() {
-            let all = if needed <= FEW { FEW } else { GATHERED_LEN };
-            self.gathered.reserve_exact(all - self.gathered.len());
-        }
-        // A full buffer is a whole number of the hash's blocks, which spares it a buffer of its own.
-        let room = GATHERED_LEN - self.gathered.len();
-        if slice.len() >= room {
-            let (head, tail) = slice.split_at(room);
-            self.gathered.extend_from_slice(head);
-            self.flush();
-            self.gathered.extend_from_slice(tail);
-        } else {
+        if is_short {
+            self.gathered.reserve_exact(GATHERED_LEN - self.gathered.len());
             self.gathered.extend_from_slice(slice);
+        } else {
+            self.hash(slice);
         }
     }
 
@@ -336,16 +310,10 @@ impl Hasher {
 }
 
 /// From this length on a slice is hashed from where it is.
-const LONG_SLICE: usize = 2048;
-
-/// From this length on a slice is hashed from where it is if nothing is gathered.
 const LONG_ENOUGH: usize = 256;
 
-/// Room for a line end, and for some more.
-const FEW: usize = 64;
-
 /// How many octets of short slices are gathered for one call.
-const GATHERED_LEN: usize = 8192;
+const GATHERED_LEN: usize = 512;
 
 #[cfg(test)]
 mod tests {

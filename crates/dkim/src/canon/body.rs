@@ -16,7 +16,8 @@
 //! ```
 
 use super::space::InBody;
-use super::stops::Stops;
+use super::squeeze::Squeezed;
+use super::stops::{BLOCK_LEN, Stops};
 use crate::algorithm::Canon;
 use crate::field::without_leading_wsp;
 
@@ -87,21 +88,36 @@ impl CanonicalBody {
                     }
                     let start = chunk.len() - text.len();
                     let end = irregular_space.next_from(start) - start;
-                    let (regular, irregular) = text.split_at(end);
-                    match after_inner_space(irregular) {
-                        Some(after) => {
-                            self.release(sink);
-                            sink(text.get(..=end).unwrap_or_default());
-                            after
-                        }
-                        None => {
-                            self.hand_out(regular, sink);
-                            irregular
-                        }
+                    if end < FAR && text.len() > FAR {
+                        self.squeeze(text, sink)
+                    } else {
+                        let (regular, irregular) = text.split_at(end);
+                        self.hand_out(regular, sink);
+                        irregular
                     }
                 }
             };
         }
+    }
+
+    /// Makes text canonical block by block, as long as irregular white space is near. Gives the rest.
+    fn squeeze<'c>(&mut self, text: &'c [u8], sink: &mut impl FnMut(&[u8])) -> &'c [u8] {
+        let mut squeezed = Squeezed::new();
+        let mut rest = text;
+        let mut unchanged = 0;
+        while unchanged < FAR
+            && let Some(is_changed) = squeezed.take(rest)
+        {
+            rest = rest.get(BLOCK_LEN..).unwrap_or_default();
+            unchanged = if is_changed { 0 } else { unchanged + BLOCK_LEN };
+            if let Some(full) = squeezed.full() {
+                self.simple(full, sink);
+                squeezed.drop_full();
+            }
+        }
+        // What is canonical but for its line ends.
+        self.simple(squeezed.octets(), sink);
+        rest
     }
 
     /// Looks at what follows a CR that was held back. Gives what is left of the chunk; none if the
@@ -166,16 +182,6 @@ impl CanonicalBody {
     }
 }
 
-/// What follows white space that is a space at first and ends in front of text of the same line. Then one space
-/// is left of it, which stands right behind what is in front of it.
-fn after_inner_space(octets: &[u8]) -> Option<&[u8]> {
-    let after = without_leading_wsp(octets.strip_prefix(b" ")?);
-    match after {
-        [] | [b'\r', ..] => None,
-        _ => Some(after),
-    }
-}
-
 /// Cuts off the line ends at the end of a run, and counts them.
 fn split_line_ends(run: &[u8]) -> (&[u8], u64) {
     let mut text = run;
@@ -187,6 +193,9 @@ fn split_line_ends(run: &[u8]) -> (&[u8], u64) {
     (text, count)
 }
 
+/// How many octets without irregular white space are better handed out from where they are.
+const FAR: usize = 512;
+
 /// Line ends to hand out many at a time.
 const LINE_ENDS: &[[u8; 2]] = &[*b"\r\n"; 64];
 
@@ -195,6 +204,10 @@ mod tests {
     use super::*;
 
     fn canonical(canon: Canon, chunks: &[&[u8]]) -> String {
+        canonical_octets(canon, chunks).escape_ascii().to_string()
+    }
+
+    fn canonical_octets(canon: Canon, chunks: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut sink = |slice: &[u8]| out.extend_from_slice(slice);
         let mut body = CanonicalBody::new(canon);
@@ -202,7 +215,12 @@ mod tests {
             body.update(chunk, &mut sink);
         }
         body.finish(&mut sink);
-        out.escape_ascii().to_string()
+        out
+    }
+
+    /// Octet by octet, where nothing can be seen in blocks.
+    fn relaxed_by_octets(body: &[u8]) -> Vec<u8> {
+        canonical_octets(Canon::Relaxed, &body.chunks(1).collect::<Vec<_>>())
     }
 
     #[test]
@@ -242,6 +260,39 @@ mod tests {
                 let context = body.escape_ascii().to_string();
                 assert_eq!(canonical(Canon::Simple, &chunks), simple, "{context} by {chunk_len}");
                 assert_eq!(canonical(Canon::Relaxed, &chunks), relaxed, "{context} by {chunk_len}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_change_nothing() {
+        let tokens: [&[u8]; 6] = [b"x", b" ", b"\t", b"\r", b"\n", b"\r\n"];
+        for number in 0..6_usize.pow(4) {
+            let text: Vec<_> =
+                (0..4).flat_map(|place| tokens[number / 6_usize.pow(place) % 6]).copied().collect();
+            let text = [b"x", &text[..], b"x"].concat();
+            let by_octets = relaxed_by_octets(&text);
+            let squeezed = by_octets.strip_suffix(b"\r\n").unwrap();
+            for before in 58..=66 {
+                let [body, want] = [&text, squeezed]
+                    .map(|text| [&[b'y'; 66][..before], text, &[b'y'; FAR], b"\r\n"].concat());
+                let got = canonical_octets(Canon::Relaxed, &[&body]);
+                assert_eq!(got, want, "{} at {before}", text.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn many_blocks_change_nothing() {
+        // Of lengths that fall on each place of what is handed on together, where line ends are held back.
+        for line in [&b"a  \r\n\r\n"[..], b"\tb \t c\r\r\n  \r\n", b" \r\n\t", b"  \r", b" \r \n"] {
+            for before in 0..line.len() {
+                let body = [&[b'y'; 20][..before], &line.repeat(700)].concat();
+                let [whole, ended] = [body.clone(), [&body[..], b"z"].concat()];
+                for body in [whole, ended] {
+                    let got = canonical_octets(Canon::Relaxed, &[&body]);
+                    assert!(got == relaxed_by_octets(&body), "{} at {before}", line.escape_ascii());
+                }
             }
         }
     }

@@ -10,6 +10,7 @@
 mod body;
 mod header;
 mod space;
+mod squeeze;
 mod stops;
 
 pub use self::body::CanonicalBody;

@@ -57,14 +57,14 @@ impl<'a, S: Stop> Stops<'a, S> {
 
 /// A block from the first octet on, and one from the second on.
 #[inline]
-fn block_of(octets: &[u8]) -> Option<(&[u8; BLOCK_LEN], &[u8; BLOCK_LEN])> {
+pub(super) fn block_of(octets: &[u8]) -> Option<(&[u8; BLOCK_LEN], &[u8; BLOCK_LEN])> {
     Some((octets.first_chunk()?, octets.get(1..)?.first_chunk()?))
 }
 
 /// A bit for each stop in a block, the lowest for the first octet. The second array is the block one octet further
 /// on.
 #[inline]
-fn stops_in<S: Stop>((block, next): (&[u8; BLOCK_LEN], &[u8; BLOCK_LEN])) -> u64 {
+pub(super) fn stops_in<S: Stop>((block, next): (&[u8; BLOCK_LEN], &[u8; BLOCK_LEN])) -> u64 {
     let (vectors, _) = block.as_chunks::<VECTOR_LEN>();
     let (nexts, _) = next.as_chunks::<VECTOR_LEN>();
     let mut zeros = [u8x16::splat(0); BLOCK_LEN / VECTOR_LEN];
@@ -98,7 +98,7 @@ fn bits_of_zeros(octets: u8x16) -> u32 {
 const VECTOR_LEN: usize = 16;
 
 /// Four vectors: as many octets as a number has bits.
-const BLOCK_LEN: usize = 4 * VECTOR_LEN;
+pub(super) const BLOCK_LEN: usize = 4 * VECTOR_LEN;
 
 #[cfg(test)]
 mod tests {
