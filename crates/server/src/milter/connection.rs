@@ -12,8 +12,11 @@
 //! Everything that is owed to the MTA goes out in one write, just before we wait for it. The state
 //! of a connection is owned by its task and by nobody else; a panic ends this connection alone.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use postseal_dkim::{Header, SignedField};
@@ -23,7 +26,7 @@ use postseal_wire::milter::{
     Verdict,
 };
 use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -73,10 +76,12 @@ pub(super) async fn serve(
                 }
             }
             Some(Event::EndOfHeader) => {
+                connection.inbox.consume(consumed);
                 message = begin(door, &session).await;
                 if !matches!(message, MessageState::Signing(_)) {
                     session.skip_body();
                 }
+                continue;
             }
             Some(Event::Refused(refusal)) => {
                 message = MessageState::Decided(match door.passes_unchecked(&session) {
@@ -85,9 +90,7 @@ pub(super) async fn serve(
                 });
             }
             Some(Event::EndOfMessage) => {
-                // Other connections have the use of the buffer while this one waits for its signatures.
                 connection.inbox.consume(consumed);
-                connection.inbox.release();
                 let ended = std::mem::replace(&mut message, MessageState::None);
                 let conclusion = ended.conclude().await;
                 // A session that asked takes the answer; what it would not take it puts off itself.
@@ -267,31 +270,37 @@ impl Connection {
         if Instant::now() >= deadline {
             return Err(self.patience.phase.exceeded());
         }
-        // An MTA keeps the connection while its own client thinks. That is waited for without a buffer.
-        if self.inbox.is_empty() {
-            self.inbox.release();
-            let soon = deadline.min(Instant::now() + KEEP_OUT);
-            let is_readable = tokio::select! {
-                biased;
-                readable = self.stream.readable() => { readable?; true }
-                () = shutdown.cancelled(), if at_rest => return Ok(Some(End::ShutDown)),
-                () = sleep_until(soon) => false,
-            };
-            if !is_readable {
-                self.out = Vec::new();
-                tokio::select! {
-                    biased;
-                    readable = self.stream.readable() => readable?,
-                    () = shutdown.cancelled(), if at_rest => return Ok(Some(End::ShutDown)),
-                    () = sleep_until(deadline) => return Err(self.patience.phase.exceeded()),
-                }
-            }
-        }
+        // An MTA keeps the connection while its own client thinks. The first moment of that is waited for with the
+        // memory of the answers at hand, the rest without.
+        let soon = deadline.min(Instant::now() + OUT_KEPT_FOR);
         tokio::select! {
             biased;
-            read = self.stream.read(self.inbox.space()) => self.took(read?),
+            read = self.receive() => return self.took(read?),
+            () = shutdown.cancelled(), if at_rest => return Ok(Some(End::ShutDown)),
+            () = sleep_until(soon) => {}
+        }
+        self.out = Vec::new();
+        tokio::select! {
+            biased;
+            read = self.receive() => self.took(read?),
+            () = shutdown.cancelled(), if at_rest => Ok(Some(End::ShutDown)),
             () = sleep_until(deadline) => Err(self.patience.phase.exceeded()),
         }
+    }
+
+    /// Reads what comes next. While nothing comes, there is no buffer for it.
+    async fn receive(&mut self) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut space = ReadBuf::new(self.inbox.space());
+            match Pin::new(&mut self.stream).poll_read(context, &mut space) {
+                Poll::Ready(read) => Poll::Ready(read.map(|()| space.filled().len())),
+                Poll::Pending => {
+                    self.inbox.release();
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 
     fn took(&mut self, octets: usize) -> Result<Option<End>, ConnectionError> {
@@ -396,9 +405,9 @@ const PACKET_TIMEOUT: Duration = Duration::from_secs(30);
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// As for a packet: our answers are smaller than the buffers between us.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection at rest keeps the buffer of its answers. No official reference: longer than the pause
+/// How long the memory of the answers is kept for the next ones. No official reference: longer than the pause
 /// between two messages under load, shorter than a client takes to think.
-const KEEP_OUT: Duration = Duration::from_secs(1);
+const OUT_KEPT_FOR: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

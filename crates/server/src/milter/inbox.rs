@@ -1,9 +1,10 @@
 //! The bytes that came in and are not used up yet.
 //!
-//! A connection has a buffer only while something is in it or about to be read into it. The buffer of the connection
-//! that was served last is given to the next one on that thread, so that what the kernel copies lands in the CPU's
-//! cache, however many connections there are. One is larger than the others only for a packet that has to be seen
-//! whole ([`MAX_HELD_PACKET`](postseal_wire::milter::MAX_HELD_PACKET)).
+//! A connection has a buffer only while something is in it that was not used up, or is about to be read into it. The buffer
+//! of the connection that was served last goes to the next one on that thread, so that what the kernel copies lands in
+//! the CPU's cache, however many connections there are. A connection that waits with a little of a packet keeps that
+//! in memory of its own. A buffer is larger only for a packet that has to be seen whole
+//! ([`MAX_HELD_PACKET`](postseal_wire::milter::MAX_HELD_PACKET)), and then goes to nobody.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -21,9 +22,12 @@ impl Inbox {
         &self.bytes[self.unread.clone()]
     }
 
-    /// Uses up the first octets of what is unread.
+    /// Uses up the first octets of what is unread. After the last one there is no buffer.
     pub(super) fn consume(&mut self, octets: usize) {
         self.unread.start = (self.unread.start + octets).min(self.unread.end);
+        if self.is_empty() {
+            self.release();
+        }
     }
 
     /// Whether everything is used up.
@@ -34,16 +38,18 @@ impl Inbox {
     /// Room for the next read, never empty.
     pub(super) fn space(&mut self) -> &mut [u8] {
         let kept = self.unread.len();
-        if self.unread.start > 0 {
+        if self.bytes.len() < BUFFER_LEN {
+            let mut bytes = spare();
+            bytes[..kept].copy_from_slice(self.unread());
+            self.bytes = bytes;
+        } else {
             self.bytes.copy_within(self.unread.clone(), 0);
-            self.unread = 0..kept;
+            if kept * 2 > self.bytes.len() {
+                // A packet that is larger than the buffer. The session bounds it.
+                self.bytes.resize(self.bytes.len() * 2, 0);
+            }
         }
-        if self.bytes.is_empty() {
-            self.bytes = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BUFFER_LEN]);
-        } else if kept * 2 > self.bytes.len() {
-            // A packet that is larger than the buffer. The session bounds it.
-            self.bytes.resize(self.bytes.len() * 2, 0);
-        }
+        self.unread = 0..kept;
         &mut self.bytes[kept..]
     }
 
@@ -52,24 +58,45 @@ impl Inbox {
         self.unread.end = (self.unread.end + octets).min(self.bytes.len());
     }
 
-    /// Gives the buffer to whoever reads next, if nothing is in it.
+    /// Gives the buffer to whoever reads next, if at most a little is in it, which is kept.
     pub(super) fn release(&mut self) {
-        if self.is_empty() {
-            let Self { bytes, .. } = std::mem::take(self);
-            if bytes.len() == BUFFER_LEN {
-                SPARE.with_borrow_mut(|spare| {
-                    if spare.len() < MAX_SPARE {
-                        spare.push(bytes);
-                    }
-                });
-            }
+        if self.bytes.len() >= BUFFER_LEN && self.unread.len() <= LITTLE {
+            let kept = self.unread().to_vec();
+            self.unread = 0..kept.len();
+            give_back(std::mem::replace(&mut self.bytes, kept));
         }
     }
 }
 
-/// A piece of the body as MTAs send it (`MILTER_CHUNK_SIZE`).
-const BUFFER_LEN: usize = 64 << 10;
-/// How many buffers a thread keeps for the next connections. One is enough but when packets come in pieces.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// A buffer that nobody uses.
+fn spare() -> Vec<u8> {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BUFFER_LEN])
+}
+
+/// Keeps a buffer for the next [`spare`], if it is one, and if there are few.
+fn give_back(bytes: Vec<u8>) {
+    if bytes.len() == BUFFER_LEN {
+        // A thread that ends has none any more.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MAX_SPARE {
+                spare.push(bytes);
+            }
+        });
+    }
+}
+
+/// A piece of the body as MTAs send it (`MILTER_CHUNK_SIZE`, 65,535 octets), and a message's envelope and header.
+const BUFFER_LEN: usize = (64 + 8) << 10;
+/// How much of a packet a connection keeps in memory of its own. No official reference: all of most commands.
+const LITTLE: usize = 4 << 10;
+/// How many buffers a thread keeps. One would do if no connection ever waited with half a packet.
 const MAX_SPARE: usize = 8;
 
 thread_local! {
@@ -96,16 +123,22 @@ mod tests {
         assert_eq!(inbox.unread(), b"bcdef");
         inbox.consume(5);
         assert!(inbox.is_empty());
-        inbox.release();
         assert_eq!(inbox.bytes.capacity(), 0);
     }
 
     #[test]
-    fn keeps_its_memory_while_something_is_in_it() {
-        let mut inbox = Inbox::default();
-        read(&mut inbox, b"abc");
-        inbox.release();
-        assert_eq!(inbox.unread(), b"abc");
+    fn a_little_is_kept_without_the_buffer_and_more_with_it() {
+        for kept in [1, LITTLE, LITTLE + 1, BUFFER_LEN - 1] {
+            let mut inbox = Inbox::default();
+            let octets: Vec<_> = (0..=kept).map(|place| place as u8).collect();
+            read(&mut inbox, &octets);
+            inbox.consume(1);
+            inbox.release();
+            assert_eq!(inbox.unread(), &octets[1..]);
+            assert_eq!(inbox.bytes.len(), if kept <= LITTLE { kept } else { BUFFER_LEN });
+            read(&mut inbox, b"abc");
+            assert_eq!(inbox.unread(), [&octets[1..], b"abc"].concat());
+        }
     }
 
     #[test]
@@ -119,7 +152,7 @@ mod tests {
             held += room;
         }
         assert_eq!(inbox.unread().len(), held);
-        assert!(inbox.bytes.len() <= 4 << 20);
+        assert!(inbox.bytes.len() <= 2 << 20);
     }
 
     #[test]
@@ -129,12 +162,11 @@ mod tests {
         read(&mut second, b"def");
         let place = second.bytes.as_ptr();
         first.consume(3);
-        first.release();
-        second.consume(3);
-        second.release();
-        read(&mut first, b"ghi");
+        // Also that of a connection that ends in the middle of a packet.
+        drop(second);
+        first.space();
         assert_eq!(first.bytes.as_ptr(), place);
-        assert_eq!(first.unread(), b"ghi");
+        assert_eq!(first.unread(), b"", "nobody sees what others read");
     }
 
     #[test]
@@ -146,13 +178,11 @@ mod tests {
             grown.filled(room);
         }
         grown.consume(grown.unread().len());
-        grown.release();
+        assert_eq!(SPARE.with_borrow(Vec::len), 0);
         for inbox in &mut inboxes {
             inbox.space();
         }
-        for inbox in &mut inboxes {
-            inbox.release();
-        }
+        drop(inboxes);
         SPARE.with_borrow(|spare| {
             assert_eq!(spare.len(), MAX_SPARE);
             assert!(spare.iter().all(|bytes| bytes.len() == BUFFER_LEN));

@@ -119,16 +119,6 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
-impl Stream {
-    /// Waits until there is something to read, or the end.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Inet(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
-        }
-    }
-}
-
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

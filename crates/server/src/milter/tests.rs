@@ -349,6 +349,18 @@ async fn a_message_under_way_is_answered_before_the_shutdown() {
     assert!(!place.path.exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_connected_and_said_nothing_does_not_hold_up_the_shutdown() {
+    let place = Place::open(tenant()).await;
+    let mut silent = UnixStream::connect(&place.path).await.unwrap();
+    while !place.metrics_show_connections(1) {
+        tokio::task::yield_now().await;
+    }
+    place.shutdown.cancel();
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    place.served.await.unwrap();
+}
+
 impl Place {
     fn metrics_show_connections(&self, count: i64) -> bool {
         self.metrics.connections.get_or_create(&LABELS).get() == count
