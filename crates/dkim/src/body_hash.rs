@@ -375,31 +375,39 @@ mod tests {
             let canonical = canonical(canon, &body);
             let len = canonical.len() as u64;
             for lengths in [
-                vec![Some(5), Some(12_000), None, Some(0), Some(8_192), Some(8_193)],
+                vec![Some(2_047), Some(2_048), Some(2_049), Some(256)],
+                vec![Some(5), Some(12_000), None, Some(0), Some(511), Some(512), Some(513)],
                 vec![None, Some(len), Some(len - 1), Some(len + 1), Some(u64::MAX)],
                 vec![Some(len - 7_001), Some(len - 7_002), Some(1)],
             ] {
-                let mut hashes = BodyHashes::default();
-                let ids: Vec<_> = lengths
-                    .iter()
-                    .flat_map(|length| [Hash::Sha1, Hash::Sha256].map(|hash| (hash, *length)))
-                    .map(|(hash, length)| (hash, length, hashes.request(canon, hash, length)))
-                    .collect();
-                for chunk in body.chunks(777) {
-                    hashes.update(chunk);
+                for chunk_len in [7, 777] {
+                    let mut hashes = BodyHashes::default();
+                    let ids: Vec<_> = lengths
+                        .iter()
+                        .flat_map(|length| [Hash::Sha1, Hash::Sha256].map(|hash| (hash, *length)))
+                        .map(|(hash, length)| (hash, length, hashes.request(canon, hash, length)))
+                        .collect();
+                    for chunk in body.chunks(chunk_len) {
+                        hashes.update(chunk);
+                    }
+                    let digests = hashes.finish();
+                    for (hash, length, id) in ids {
+                        let covered = length.map_or(len, |length| length.min(len));
+                        let covered_octets = &canonical[..usize::try_from(covered).unwrap()];
+                        let want = digest::digest(hash.function(), covered_octets);
+                        let got = digests.get(id);
+                        assert_eq!(
+                            got.digest.as_ref(),
+                            want.as_ref(),
+                            "{canon:?} {hash:?} {length:?}"
+                        );
+                        assert_eq!((got.hashed_len, got.canonical_len), (covered, len));
+                    }
+                    // No more than one pass for each hash function, and no further than the last end.
+                    let last =
+                        lengths.iter().map(|length| length.unwrap_or(u64::MAX)).max().unwrap();
+                    assert_eq!(digests.octets_hashed(), 2 * last.min(len));
                 }
-                let digests = hashes.finish();
-                for (hash, length, id) in ids {
-                    let covered = length.map_or(len, |length| length.min(len));
-                    let covered_octets = &canonical[..usize::try_from(covered).unwrap()];
-                    let want = digest::digest(hash.function(), covered_octets);
-                    let got = digests.get(id);
-                    assert_eq!(got.digest.as_ref(), want.as_ref(), "{canon:?} {hash:?} {length:?}");
-                    assert_eq!((got.hashed_len, got.canonical_len), (covered, len));
-                }
-                // No more than one pass for each hash function, and no further than the last end.
-                let last = lengths.iter().map(|length| length.unwrap_or(u64::MAX)).max().unwrap();
-                assert_eq!(digests.octets_hashed(), 2 * last.min(len));
             }
         }
     }

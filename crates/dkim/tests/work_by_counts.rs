@@ -1,6 +1,6 @@
 //! What signing and verifying cost, by counts: how often memory is asked for, and for how much of it. Counts say the
 //! same on every machine, and show what a time would only hint at: that no line costs an allocation, that the body
-//! is never copied, and that a second signature costs no second pass.
+//! is never copied as a whole, and that a second signature costs no second pass.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -142,7 +142,7 @@ fn a_second_and_a_third_signature_cost_the_same_whatever_the_body() {
     assert!(two - one < one - none, "{none} {one} {two} {three}");
     assert!(three - two <= two - one + 1, "{none} {one} {two} {three}");
 
-    // Another canonicalization of the body is another pass: short pieces of it go through a buffer of 512 octets,
+    // Another canonicalization of the body is another pass: short pieces of it go through a small buffer,
     // which simple has no need of.
     let message = message(LINES[1], 5_000);
     let simple = Canonicalization { header: Canon::Relaxed, body: Canon::Simple };
@@ -151,7 +151,7 @@ fn a_second_and_a_third_signature_cost_the_same_whatever_the_body() {
         sign(&message, requests, usize::MAX).0.bytes_total
     };
     let (same, other) = (with(simple), with(Canonicalization::RELAXED));
-    assert!(same + 512 <= other, "{same} {other}");
+    assert!(same < other && other <= same + 1_024, "{same} {other}");
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! also drops white space at the end of lines and makes each other run of it one space; an empty body
 //! stays empty.
 //!
+//! Long pieces are handed out as they stand in the chunk. Where relaxed has much to change, what is left is put
+//! together block by block first (`squeeze`).
+//!
 //! What a chunk cannot decide is held back as counts, never as octets: white space that may turn out
 //! to end a line, a CR that may be half of a line end, and line ends that may turn out to close the
 //! body.
@@ -102,6 +105,8 @@ impl CanonicalBody {
 
     /// Makes text canonical block by block, as long as irregular white space is near. Gives the rest.
     fn squeeze<'c>(&mut self, text: &'c [u8], sink: &mut impl FnMut(&[u8])) -> &'c [u8] {
+        // What comes out has its white space done. Its line ends and a CR at its end are held back as those of any
+        // text that is canonical as it stands, which simple does.
         let mut squeezed = Squeezed::new();
         let mut rest = text;
         let mut unchanged = 0;
@@ -115,7 +120,6 @@ impl CanonicalBody {
                 squeezed.drop_full();
             }
         }
-        // What is canonical but for its line ends.
         self.simple(squeezed.octets(), sink);
         rest
     }
@@ -195,6 +199,8 @@ fn split_line_ends(run: &[u8]) -> (&[u8], u64) {
 
 /// How many octets without irregular white space are better handed out from where they are.
 const FAR: usize = 512;
+// Text of that length has a block that can be taken in.
+const _: () = assert!(FAR >= 2 * BLOCK_LEN);
 
 /// Line ends to hand out many at a time.
 const LINE_ENDS: &[[u8; 2]] = &[*b"\r\n"; 64];
@@ -267,9 +273,16 @@ mod tests {
     #[test]
     fn blocks_change_nothing() {
         let tokens: [&[u8]; 6] = [b"x", b" ", b"\t", b"\r", b"\n", b"\r\n"];
-        for number in 0..6_usize.pow(4) {
-            let text: Vec<_> =
-                (0..4).flat_map(|place| tokens[number / 6_usize.pow(place) % 6]).copied().collect();
+        let texts = (0..6_usize.pow(4)).map(|number| {
+            let of = |place| tokens[number / 6_usize.pow(place) % 6];
+            (0..4).flat_map(of).copied().collect::<Vec<_>>()
+        });
+        // White space for a block and more, and what may follow it.
+        let long = [1, 62, 63, 64, 65, 130].into_iter().flat_map(|len| {
+            let ends: [&[u8]; 6] = [b"", b"\r\n", b"\r", b"\n", b"\0", b"\x7f"];
+            ends.map(|end| [&b" ".repeat(len), end].concat())
+        });
+        for text in texts.chain(long) {
             let text = [b"x", &text[..], b"x"].concat();
             let by_octets = relaxed_by_octets(&text);
             let squeezed = by_octets.strip_suffix(b"\r\n").unwrap();
@@ -284,14 +297,30 @@ mod tests {
 
     #[test]
     fn many_blocks_change_nothing() {
-        // Of lengths that fall on each place of what is handed on together, where line ends are held back.
-        for line in [&b"a  \r\n\r\n"[..], b"\tb \t c\r\r\n  \r\n", b" \r\n\t", b"  \r", b" \r \n"] {
+        let lines: [&[u8]; 6] = [
+            b"a  \r\n\r\n",
+            b"\tb \t c\r\r\n  \r\n",
+            b" \r\n\t",
+            b"  \r",
+            b" \r \n",
+            b"\t\r\t\0 \r\n",
+        ];
+        for line in lines {
             for before in 0..line.len() {
-                let body = [&[b'y'; 20][..before], &line.repeat(700)].concat();
-                let [whole, ended] = [body.clone(), [&body[..], b"z"].concat()];
-                for body in [whole, ended] {
-                    let got = canonical_octets(Canon::Relaxed, &[&body]);
-                    assert!(got == relaxed_by_octets(&body), "{} at {before}", line.escape_ascii());
+                // Longer than what is handed on together by far, so that this ends at each place of a line; and then
+                // text that has nothing to change, and the same again.
+                let many = line.repeat(4_500 / line.len());
+                let body = [&[b'y'; 20][..before], &many, &[b'y'; 2 * FAR], &many].concat();
+                for body in [body.clone(), [&body[..], b"z"].concat()] {
+                    let want = relaxed_by_octets(&body);
+                    let context = format!("{} at {before}", line.escape_ascii());
+                    assert!(canonical_octets(Canon::Relaxed, &[&body]) == want, "{context}");
+                    // What a chunk holds back comes in front of the blocks of the next.
+                    for cut in 1..=line.len() {
+                        let (one, two) = body.split_at(before + 3 * line.len() + cut);
+                        let got = canonical_octets(Canon::Relaxed, &[one, two]);
+                        assert!(got == want, "{context}, cut by {cut}");
+                    }
                 }
             }
         }

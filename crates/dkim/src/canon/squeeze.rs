@@ -1,14 +1,14 @@
 //! The relaxed white space of a body, 64 octets at a time.
 //!
-//! Where irregular white space is frequent, as in lines with blanks at their ends, each piece between two of it is so
-//! short that handing it out costs more than its octets. So what is canonical in a block is copied to the end of what
-//! was canonical before, and handed out together. The bits of the search say which octets go; the octets behind
-//! a run of them say whether one space takes its place.
+//! Where irregular white space is frequent, as in lines with white space at their ends, each piece between two runs of
+//! it is so short that handing it out costs more than its octets. So what is canonical in a block is copied to the
+//! end of what was canonical before, and handed out together. The bits of the search say which octets go; the octets
+//! behind a run of them say whether one space takes its place.
 
 use super::space::InBody;
 use super::stops::{BLOCK_LEN, block_of, stops_in};
 
-/// What was canonical in the blocks so far, but for the line ends that may close the body.
+/// The canonical form of the blocks so far, but for line ends that may close the body.
 pub(super) struct Squeezed {
     octets: [u8; ALL_LEN],
     len: usize,
@@ -19,12 +19,14 @@ impl Squeezed {
         Self { octets: [0; ALL_LEN], len: 0 }
     }
 
-    /// Takes in the first [`BLOCK_LEN`] of some octets, unless there are fewer than as many behind them. White space in
-    /// front of it was taken in before, if there is any. Says whether a block was taken in, and was changed.
+    /// Takes in the first [`BLOCK_LEN`] of some octets, which begin with text or with what follows the block before.
+    /// Says whether they were changed. None, and nothing is taken in, if fewer than as many follow them: what follows
+    /// white space decides about it, and whole blocks are copied.
     #[inline]
     pub(super) fn take(&mut self, octets: &[u8]) -> Option<bool> {
         let seen: &[u8; 2 * BLOCK_LEN] = octets.first_chunk()?;
-        // All white space but a single space in front of text, which stays.
+        debug_assert!(self.len < FULL_LEN, "what was full was dropped");
+        // Each tab, and each space that does not stand right in front of text.
         let mut left = stops_in::<InBody>(block_of(seen)?);
         if left == 0 {
             self.append(seen, 0, BLOCK_LEN)?;
@@ -51,8 +53,8 @@ impl Squeezed {
         Some(true)
     }
 
-    /// Appends some octets from a place in a block on, by copying a whole block, which costs less than to copy the right
-    /// number of them. None if there is no room, which there is as long as [`full`](Self::full) octets are dropped.
+    /// Appends some octets of a block, by copying as many as a block has, which costs less than to copy the right
+    /// number. There is room as long as [`full`](Self::full) octets are dropped.
     #[inline]
     fn append(&mut self, seen: &[u8; 2 * BLOCK_LEN], at: usize, len: usize) -> Option<()> {
         let block: &[u8; BLOCK_LEN] = seen.get(at..)?.first_chunk()?;
@@ -79,7 +81,7 @@ impl Squeezed {
     }
 }
 
-/// How many octets are handed on together: a whole number of the blocks that the hash functions work on.
+/// How many octets are handed on together: a whole number of a hash function's blocks, which mostly spares it a copy.
 const FULL_LEN: usize = 2048;
 
 /// Before a block there are fewer than [`FULL_LEN`], it adds at most its length, and the last copy may go as

@@ -355,16 +355,21 @@ fn canonical(canon: Canon, body: &[u8], cuts: u8) -> Vec<u8> {
     out
 }
 
-/// Cuts a body into chunks of all lengths up to `cuts`, some of them empty; 0 leaves it whole.
+/// Cuts a body into chunks of all lengths up to a bound, some of them empty: octets up to 127, and above that up to 2 KB,
+/// since long chunks take another way. 0 leaves it whole.
 fn in_chunks(body: &[u8], cuts: u8, mut each: impl FnMut(&[u8])) {
     if cuts == 0 {
         return each(body);
     }
+    let longest = match usize::from(cuts) {
+        few @ ..128 => few,
+        many => (many - 127) * 16,
+    };
     let mut state = usize::from(cuts);
     let mut rest = body;
     while !rest.is_empty() {
         state = state * 75 % 65_537;
-        let (chunk, after) = rest.split_at((state % (usize::from(cuts) + 1)).min(rest.len()));
+        let (chunk, after) = rest.split_at((state % (longest + 1)).min(rest.len()));
         each(chunk);
         rest = after;
     }
