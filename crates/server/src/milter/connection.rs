@@ -270,8 +270,8 @@ impl Connection {
         if Instant::now() >= deadline {
             return Err(self.patience.phase.exceeded());
         }
-        // An MTA keeps the connection while its own client thinks. The first moment of that is waited for with the
-        // memory of the answers at hand, the rest without.
+        // An MTA often keeps a connection while its own client thinks. The first moment of a wait has the memory of the
+        // answers at hand, the rest goes without.
         let soon = deadline.min(Instant::now() + OUT_KEPT_FOR);
         tokio::select! {
             biased;
@@ -288,7 +288,8 @@ impl Connection {
         }
     }
 
-    /// Reads what comes next. While nothing comes, there is no buffer for it.
+    /// Reads what comes next. While nothing comes, the buffer is given away, unless much is in it. Nothing is lost if
+    /// the wait is given up: what was read is returned in the same poll.
     async fn receive(&mut self) -> io::Result<usize> {
         poll_fn(|context| {
             let mut space = ReadBuf::new(self.inbox.space());

@@ -1,8 +1,8 @@
 //! The bytes that came in and are not used up yet.
 //!
-//! A connection has a buffer only while something is in it that was not used up, or is about to be read into it. The buffer
-//! of the connection that was served last goes to the next one on that thread, so that what the kernel copies lands in
-//! the CPU's cache, however many connections there are. A connection that waits with a little of a packet keeps that
+//! A connection has a buffer only while something is in it that was not used up, or is about to be read into it. The
+//! buffer of the connection that was served last goes to the next one on that thread, so that what the kernel copies
+//! lands in the CPU's cache, however many connections there are. A connection that waits with a little of a packet keeps that
 //! in memory of its own. A buffer is larger only for a packet that has to be seen whole
 //! ([`MAX_HELD_PACKET`](postseal_wire::milter::MAX_HELD_PACKET)), and then goes to nobody.
 
@@ -22,7 +22,7 @@ impl Inbox {
         &self.bytes[self.unread.clone()]
     }
 
-    /// Uses up the first octets of what is unread. After the last one there is no buffer.
+    /// Uses up the first octets of what is unread. With the last one the buffer is given away.
     pub(super) fn consume(&mut self, octets: usize) {
         self.unread.start = (self.unread.start + octets).min(self.unread.end);
         if self.is_empty() {
@@ -55,10 +55,11 @@ impl Inbox {
 
     /// Takes over the first octets of [`space`](Self::space), which a read has filled.
     pub(super) fn filled(&mut self, octets: usize) {
+        debug_assert!(self.unread.end + octets <= self.bytes.len(), "there was space for them");
         self.unread.end = (self.unread.end + octets).min(self.bytes.len());
     }
 
-    /// Gives the buffer to whoever reads next, if at most a little is in it, which is kept.
+    /// Gives the buffer away if at most a little is in it, which is kept. One that did not grow goes to whoever reads next.
     pub(super) fn release(&mut self) {
         if self.bytes.len() >= BUFFER_LEN && self.unread.len() <= LITTLE {
             let kept = self.unread().to_vec();
@@ -94,14 +95,21 @@ fn give_back(bytes: Vec<u8>) {
 
 /// A piece of the body as MTAs send it (`MILTER_CHUNK_SIZE`, 65,535 octets), and a message's envelope and header.
 const BUFFER_LEN: usize = (64 + 8) << 10;
-/// How much of a packet a connection keeps in memory of its own. No official reference: all of most commands.
+/// How much of a packet a connection keeps in memory of its own. No official reference: more than most commands have.
 const LITTLE: usize = 4 << 10;
-/// How many buffers a thread keeps. One would do if no connection ever waited with half a packet.
+/// How many buffers a thread keeps. One would do if no connection ever waited with something
+/// in its buffer.
 const MAX_SPARE: usize = 8;
 
 thread_local! {
     /// Buffers of this thread that nobody uses, the last used at the end.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many buffers of this thread nobody uses.
+#[cfg(test)]
+pub(super) fn spare_buffers() -> usize {
+    SPARE.with_borrow(Vec::len)
 }
 
 #[cfg(test)]
@@ -164,9 +172,9 @@ mod tests {
         first.consume(3);
         // Also that of a connection that ends in the middle of a packet.
         drop(second);
-        first.space();
+        read(&mut first, b"gh");
         assert_eq!(first.bytes.as_ptr(), place);
-        assert_eq!(first.unread(), b"", "nobody sees what others read");
+        assert_eq!(first.unread(), b"gh", "nobody sees what others read");
     }
 
     #[test]
@@ -178,7 +186,7 @@ mod tests {
             grown.filled(room);
         }
         grown.consume(grown.unread().len());
-        assert_eq!(SPARE.with_borrow(Vec::len), 0);
+        assert_eq!(spare_buffers(), 0);
         for inbox in &mut inboxes {
             inbox.space();
         }

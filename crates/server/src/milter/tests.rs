@@ -4,6 +4,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postseal_dkim::{Algorithm, Header, KeyAnswer, Selector, Verifier, VerifyRules};
@@ -15,6 +16,7 @@ use postseal_keys::{KeyCache, KeyContext, MasterKey, NoFiledKeys, SigningKey, Si
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
 use crate::config::ListenAddress;
@@ -357,9 +359,35 @@ async fn who_connected_and_said_nothing_does_not_hold_up_the_shutdown() {
         tokio::task::yield_now().await;
     }
     place.shutdown.cancel();
-    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
-    place.served.await.unwrap();
+    // Far less than a drain takes that has to cut connections off.
+    let closed = timeout(SOON, silent.read(&mut [0])).await;
+    assert_eq!(closed.unwrap().unwrap(), 0);
+    timeout(SOON, place.served).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_waits_holds_no_read_buffer() {
+    let place = Place::open(tenant()).await;
+    let offer = b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff";
+    let mut peer = UnixStream::connect(&place.path).await.unwrap();
+    for part in [&offer[..3], &offer[3..10]] {
+        peer.write_all(part).await.unwrap();
+        // The connection's task runs on this thread, where its buffer is spare then.
+        let read = async {
+            while !place.metrics_show_connections(1) || inbox::spare_buffers() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, read).await.unwrap();
+    }
+    peer.write_all(&offer[10..]).await.unwrap();
+    let mut answer = [0; 5];
+    timeout(SOON, peer.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer[4], b'O');
+}
+
+/// No wait here takes as long.
+const SOON: Duration = Duration::from_secs(5);
 
 impl Place {
     fn metrics_show_connections(&self, count: i64) -> bool {
