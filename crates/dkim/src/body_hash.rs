@@ -380,7 +380,7 @@ mod tests {
                 vec![None, Some(len), Some(len - 1), Some(len + 1), Some(u64::MAX)],
                 vec![Some(len - 7_001), Some(len - 7_002), Some(1)],
             ] {
-                for chunk_len in [7, 777] {
+                for chunk_len in [7, 777, body.len()] {
                     let mut hashes = BodyHashes::default();
                     let ids: Vec<_> = lengths
                         .iter()
@@ -399,7 +399,7 @@ mod tests {
                         assert_eq!(
                             got.digest.as_ref(),
                             want.as_ref(),
-                            "{canon:?} {hash:?} {length:?}"
+                            "{canon:?} {hash:?} {length:?} by {chunk_len}"
                         );
                         assert_eq!((got.hashed_len, got.canonical_len), (covered, len));
                     }

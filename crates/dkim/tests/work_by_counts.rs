@@ -109,7 +109,7 @@ fn no_line_of_a_body_costs_an_allocation() {
 }
 
 #[test]
-fn no_body_is_copied() {
+fn no_body_is_held() {
     for line in LINES {
         let message = message(line, 200_000);
         let (info, _) = sign(&message, relaxed(&["example.com"]), usize::MAX);
@@ -151,7 +151,7 @@ fn a_second_and_a_third_signature_cost_the_same_whatever_the_body() {
         sign(&message, requests, usize::MAX).0.bytes_total
     };
     let (same, other) = (with(simple), with(Canonicalization::RELAXED));
-    assert!(same < other && other <= same + 1_024, "{same} {other}");
+    assert!(same + 512 <= other && other <= same + 1_024, "{same} {other}");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! also drops white space at the end of lines and makes each other run of it one space; an empty body
 //! stays empty.
 //!
-//! Long pieces are handed out as they stand in the chunk. Where relaxed has much to change, what is left is put
-//! together block by block first (`squeeze`).
+//! Pieces are handed out as they stand in the chunk. Where relaxed has much to change in a long one, what is left is
+//! put together block by block first (`squeeze`).
 //!
 //! What a chunk cannot decide is held back as counts, never as octets: white space that may turn out
 //! to end a line, a CR that may be half of a line end, and line ends that may turn out to close the
@@ -199,7 +199,7 @@ fn split_line_ends(run: &[u8]) -> (&[u8], u64) {
 
 /// How many octets without irregular white space are better handed out from where they are.
 const FAR: usize = 512;
-// Text of that length has a block that can be taken in.
+// Text of that length has a block that can be taken in, without which the search would not get on.
 const _: () = assert!(FAR >= 2 * BLOCK_LEN);
 
 /// Line ends to hand out many at a time.
@@ -277,7 +277,7 @@ mod tests {
             let of = |place| tokens[number / 6_usize.pow(place) % 6];
             (0..4).flat_map(of).copied().collect::<Vec<_>>()
         });
-        // White space for a block and more, and what may follow it.
+        // White space for less than a block, a block, and more, and what may follow it.
         let long = [1, 62, 63, 64, 65, 130].into_iter().flat_map(|len| {
             let ends: [&[u8]; 6] = [b"", b"\r\n", b"\r", b"\n", b"\0", b"\x7f"];
             ends.map(|end| [&b" ".repeat(len), end].concat())
@@ -307,8 +307,8 @@ mod tests {
         ];
         for line in lines {
             for before in 0..line.len() {
-                // Longer than what is handed on together by far, so that this ends at each place of a line; and then
-                // text that has nothing to change, and the same again.
+                // Long enough for what is handed on together to end at each place of a line, then text that has nothing
+                // to change, and the same again.
                 let many = line.repeat(4_500 / line.len());
                 let body = [&[b'y'; 20][..before], &many, &[b'y'; 2 * FAR], &many].concat();
                 for body in [body.clone(), [&body[..], b"z"].concat()] {

@@ -26,7 +26,7 @@ impl Squeezed {
     pub(super) fn take(&mut self, octets: &[u8]) -> Option<bool> {
         let seen: &[u8; 2 * BLOCK_LEN] = octets.first_chunk()?;
         debug_assert!(self.len < FULL_LEN, "what was full was dropped");
-        // Each tab, and each space that does not stand right in front of text.
+        // Each tab, and each space but one right in front of an octet above 0x20.
         let mut left = stops_in::<InBody>(block_of(seen)?);
         if left == 0 {
             self.append(seen, 0, BLOCK_LEN)?;

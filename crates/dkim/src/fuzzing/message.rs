@@ -355,8 +355,8 @@ fn canonical(canon: Canon, body: &[u8], cuts: u8) -> Vec<u8> {
     out
 }
 
-/// Cuts a body into chunks of all lengths up to a bound, some of them empty: octets up to 127, and above that up to 2 KB,
-/// since long chunks take another way. 0 leaves it whole.
+/// Cuts a body into chunks of all lengths up to a bound, some of them empty; 0 leaves it whole. `cuts` up to 127 is the
+/// bound in octets; above, it stands for 16 to 2,048 octets, since long chunks take another way.
 fn in_chunks(body: &[u8], cuts: u8, mut each: impl FnMut(&[u8])) {
     if cuts == 0 {
         return each(body);

@@ -68,9 +68,9 @@ fn long_bodies_agree() {
     for _ in 0..3_000 {
         let mut body = String::new();
         // Few words, or so many that what is put together from blocks is handed on several times.
-        let (count, of_words) = [(40, 4), (1_000, 3)][usize::from(random.below(10) == 0)];
-        for _ in 0..random.below(count) {
-            match random.below(of_words) {
+        let (most, kinds) = [(40, 4), (1_000, 3)][usize::from(random.below(10) == 0)];
+        for _ in 0..random.below(most) {
+            match random.below(kinds) {
                 0 => body.push_str(BODY_TOKENS[random.below(BODY_TOKENS.len())]),
                 1 => body.push(' '),
                 _ => body.push_str(&words[random.below(words.len())]),
