@@ -14,7 +14,7 @@ mod sealer;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use postseal_dkim::arc::{ArcReport, ArcVerifier, Instance, MAX_SETS};
+use postseal_dkim::arc::{ArcField, ArcReport, ArcVerifier, Instance, MAX_SETS};
 use postseal_dkim::{Header, KeyAnswer, Outcome, UnixTime, split_message};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -160,6 +160,33 @@ fn fifty_lengths_of_a_body_are_hashed_in_one_pass() {
     // A running hash goes on from seal to seal: the header is hashed a few times and not fifty times.
     let header = split_message(chain.message(&chain.seal()).as_bytes()).0.len() as u64;
     assert!(work.header_octets < 8 * header, "{} of {header}", work.header_octets);
+}
+
+#[test]
+fn the_work_on_the_header_is_counted_to_the_octet() {
+    let chain = Chain::new(&[Key::Ed25519]);
+    let message = chain.message(&chain.seal());
+    let report = verify(&message, &chain.records());
+    let signature = report.sets[0].message_signature.hashed.unwrap().header_octets;
+    let header = Header::parse(split_message(message.as_bytes()).0).unwrap();
+    let canonical = ArcField::ALL.map(|kind| {
+        let name = kind.field_name();
+        let field = header.fields().find(|field| field.is_named(&name)).unwrap();
+        let value = String::from_utf8(field.value().to_vec()).unwrap();
+        let words: Vec<_> = value.split_ascii_whitespace().collect();
+        format!("{}:{}\r\n", name.as_str().to_lowercase(), words.join(" "))
+    });
+    // The seal is hashed without the value of its `b=`, and is made canonical with it for the next seal.
+    let tag = canonical[2].trim_end().split("; ").find(|tag| tag.starts_with("b=")).unwrap();
+    let seal = canonical[2].len() - "\r\n".len() - (tag.len() - "b=".len());
+    let all = canonical.iter().map(String::len).sum::<usize>() + seal;
+    assert_eq!(report.work.header_octets, signature + all as u64);
+}
+
+#[test]
+fn fields_of_a_set_are_called_by_their_names() {
+    let names = ArcField::ALL.map(|field| field.to_string());
+    assert_eq!(names, ["ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"]);
 }
 
 #[test]

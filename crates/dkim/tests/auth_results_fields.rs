@@ -361,6 +361,18 @@ fn a_property_that_stands_there_twice_has_no_value() {
 }
 
 #[test]
+fn a_result_is_written_as_the_word_that_it_was_read_from() {
+    for word in ["none", "pass", "fail", "softfail", "policy", "neutral", "temperror", "permerror"]
+    {
+        let field = format!("mx.example.org; spf={word}");
+        let read = AuthenticationResults::parse(field.as_bytes()).unwrap();
+        let words: Vec<_> =
+            read.of_method("spf").map(|result| result.word().unwrap().to_string()).collect();
+        assert_eq!(words, [word]);
+    }
+}
+
+#[test]
 fn the_name_of_a_server_is_the_same_in_any_spelling() {
     let ours = AuthservId::new("mx.example.org").unwrap();
     for value in [
