@@ -292,6 +292,8 @@ fn what_has_two_readings_is_no_result() {
         ("mx; dkim=pass header.d=\"a\"@b(c)", "mx\n? dkim=pass header.d=\\\"a\\\"@b(c)\n"),
         // A backslash quotes only in quotes and comments.
         ("mx; a\\; dkim=pass", "mx\ndkim=pass {pass}\n? a\\\\\n"),
+        // A quotation mark in a comment begins nothing.
+        ("mx; dkim=pass (a \" b); spf=pass", "mx\ndkim=pass {pass} (a \" b)\nspf=pass {pass}\n"),
         (
             "mx; dkim=pass (a \\); spf=pass)  (b  c); x=y",
             "mx\ndkim=pass {pass} (a ); spf=pass) (b c)\nx=y {?}\n",
