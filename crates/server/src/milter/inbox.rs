@@ -2,8 +2,8 @@
 //!
 //! A connection has a buffer only while something is in it that was not used up, or is about to be read into it. The
 //! buffer of the connection that was served last goes to the next one on that thread, so that what the kernel copies
-//! lands in the CPU's cache, however many connections there are. A connection that waits with a little of a packet keeps that
-//! in memory of its own. A buffer is larger only for a packet that has to be seen whole
+//! lands in the CPU's cache, however many connections there are. A connection that waits with a little of a packet keeps
+//! that in memory of its own. A buffer is larger only for a packet that has to be seen whole
 //! ([`MAX_HELD_PACKET`](postseal_wire::milter::MAX_HELD_PACKET)), and then goes to nobody.
 
 use std::cell::RefCell;
@@ -97,8 +97,7 @@ fn give_back(bytes: Vec<u8>) {
 const BUFFER_LEN: usize = (64 + 8) << 10;
 /// How much of a packet a connection keeps in memory of its own. No official reference: more than most commands have.
 const LITTLE: usize = 4 << 10;
-/// How many buffers a thread keeps. One would do if no connection ever waited with something
-/// in its buffer.
+/// How many buffers a thread keeps. One would do if no connection ever waited with something in its buffer.
 const MAX_SPARE: usize = 8;
 
 thread_local! {
