@@ -424,6 +424,18 @@ mod tests {
     }
 
     #[test]
+    fn short_slices_are_gathered_and_long_ones_are_not() {
+        let mut hashes = BodyHashes::default();
+        hashes.request(Canon::Simple, Hash::Sha256, None);
+        let output = &mut hashes.simple.as_mut().unwrap().output;
+        // (the length of the next slice, how many octets are gathered then)
+        for (len, want) in [(255, 255), (255, 510), (2, 512), (1, 1), (256, 0), (3, 3), (700, 0)] {
+            output.take(&vec![b'x'; len]);
+            assert_eq!(output.gathered.len(), want, "after {len}");
+        }
+    }
+
+    #[test]
     fn gathering_changes_nothing() {
         let line = b"a  b\tc \r\n".repeat(3_000);
         let long = b"word ".repeat(5_000);

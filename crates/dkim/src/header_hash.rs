@@ -311,6 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gathered_goes_to_the_hash_first_if_the_own_field_needs_the_room() {
+        let raw = format!("X:{}\r\n", "x".repeat(596));
+        let header = Header::parse(raw.as_bytes()).unwrap();
+        let room = TYPICAL_LEN - 600;
+        for (own, hashed) in [(room - 1, 0), (room, 0), (room + 1, 600)] {
+            let mut running = HeaderHash::new(Canon::Simple, Hash::Sha256);
+            running.push(header.fields().next().unwrap());
+            let (head, tail) = (vec![b'b'; own - 5], b"cc");
+            let (digest, octets) = running.digest(b"AA", &head, tail);
+            let text = [raw.as_bytes(), b"AA:", &head, tail].concat();
+            assert_eq!(digest.as_ref(), digest::digest(&digest::SHA256, &text).as_ref());
+            assert_eq!((running.hashed, running.octets(), octets), (hashed, 600, 600 + own as u64));
+            assert_eq!(running.buffer.capacity(), TYPICAL_LEN, "{own}");
+        }
+    }
+
+    #[test]
     fn long_headers_are_shared_too_and_take_no_memory() {
         let field = format!("To: {}\r\n", "x".repeat(900));
         for fields in [1, 3, 9, 17, 18, 19, 40] {

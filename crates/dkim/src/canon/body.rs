@@ -327,6 +327,28 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_handed_out_from_where_they_are_if_they_are_long() {
+        for (white_at, len, want) in [
+            (FAR, 1_200, 1_199),
+            // To the block in which it stands, and as far again.
+            (FAR - 1, 1_200, 1_200 - 2 * FAR),
+            (10, FAR, FAR - 1),
+            // A block is taken in only if another one follows.
+            (10, FAR + 1, BLOCK_LEN + 1),
+        ] {
+            let mut chunk = vec![b'x'; len];
+            chunk[white_at] = b'\t';
+            let mut in_place = 0;
+            CanonicalBody::new(Canon::Relaxed).update(&chunk, &mut |slice: &[u8]| {
+                if chunk.as_ptr_range().contains(&slice.as_ptr()) {
+                    in_place += slice.len();
+                }
+            });
+            assert_eq!(in_place, want, "white space at {white_at} of {len}");
+        }
+    }
+
+    #[test]
     fn empty_chunks_change_nothing() {
         for canon in [Canon::Simple, Canon::Relaxed] {
             let body: [&[u8]; 7] = [b"a \r", b"", b"\n", b"", b" ", b"", b"b"];
