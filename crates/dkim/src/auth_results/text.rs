@@ -301,6 +301,18 @@ mod tests {
     }
 
     #[test]
+    fn names_are_shown_as_they_were_written_and_compared_in_any_case() {
+        let keyword = Keyword::new("Dkim-X").unwrap();
+        assert_eq!(format!("{keyword} {keyword:?}"), r#"Dkim-X "Dkim-X""#);
+        assert!(keyword == Keyword::literal("dkim-x") && keyword == *"DKIM-x");
+        assert!(keyword != Keyword::literal("dkim-y") && keyword != *"dkim");
+        let server = AuthservId::new("MX.example").unwrap();
+        assert_eq!(format!("{server} {server:>11?}"), r#"MX.example "MX.example""#);
+        assert!(server == AuthservId::new("mx.EXAMPLE").unwrap());
+        assert!(server != AuthservId::new("my.example").unwrap());
+    }
+
+    #[test]
     fn refuses_what_nothing_quotes() {
         for c in ['\0', '\r', '\n', '\u{1b}', '\u{7f}', '\u{85}'] {
             let text = format!("a{c}b");

@@ -142,4 +142,17 @@ mod tests {
         write_signature_field(Canon::Simple, name, b" v=1;\r\n\tb=", b"; c ", &mut out);
         assert_eq!(out, b"DKIM-Signature \t: v=1;\r\n\tb=; c ");
     }
+
+    #[test]
+    fn a_line_end_that_is_no_fold_stays() {
+        for (part, want) in [
+            (&b"a\r\nb"[..], &b"x:a\r\nb"[..]),
+            (b"a \r\n\r\n b\r\n", b"x:a \r\n b\r\n"),
+            (b"\r\n\r\n", b"x:\r\n\r\n"),
+        ] {
+            let mut out = Vec::new();
+            write_signature_field(Canon::Relaxed, b"X", part, b"", &mut out);
+            assert_eq!(out.escape_ascii().to_string(), want.escape_ascii().to_string());
+        }
+    }
 }
