@@ -267,11 +267,31 @@ fn choose<'a>(
 /// no more care is needed.
 fn author_domain(header: &Header<'_>) -> Option<DomainName> {
     let value = header.matching(&FieldName::FROM).next()?.value();
-    let at = memchr::memrchr(b'@', value)?;
+    let at = last_at(value).or_else(|| memchr::memrchr(b'@', value))?;
     let domain = value.get(at + 1..)?.trim_ascii_start();
-    let is_end = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b'>' | b',' | b';');
+    let is_end =
+        |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b'>' | b',' | b';' | b'(');
     let end = domain.iter().position(is_end).unwrap_or(domain.len());
     DomainName::parse(str::from_utf8(domain.get(..end)?).ok()?).ok()
+}
+
+/// The place of the last `@` that stands neither in a comment nor in a quoted string (RFC 5322 §3.2.2, §3.2.4).
+fn last_at(value: &[u8]) -> Option<usize> {
+    let (mut at, mut comments, mut is_quoted) = (None, 0_usize, false);
+    let mut octets = value.iter().enumerate();
+    while let Some((place, octet)) = octets.next() {
+        match octet {
+            b'\\' => {
+                octets.next();
+            }
+            b'"' if comments == 0 => is_quoted = !is_quoted,
+            b'(' if !is_quoted => comments += 1,
+            b')' if !is_quoted => comments = comments.saturating_sub(1),
+            b'@' if comments == 0 && !is_quoted => at = Some(place),
+            _ => {}
+        }
+    }
+    at
 }
 
 /// How many signatures of a message are checked unless the caller says otherwise. §6.1 leaves it to

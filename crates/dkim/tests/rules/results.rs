@@ -8,7 +8,7 @@ use postseal_dkim::{
 
 use crate::by_hand::{BODY, FROM, NOW, TAGS, field, outcomes, pass, record};
 
-/// The words, each with all that ends in it.
+/// RFC 8601 §2.7.1: the words, each with all that ends in it.
 #[test]
 fn each_end_has_its_word() {
     let remarks = [
@@ -47,7 +47,7 @@ fn each_end_has_its_word() {
     }
 }
 
-/// A person who reads the outcome learns what is remarkable about it.
+/// §3.6.1 `t=y`, §3.5 `l=` and `t=`: a person who reads the outcome learns what is remarkable about it.
 #[test]
 fn remarks_are_said() {
     let all = Remarks { uncovered: Some(12), is_testing: true, is_from_future: true };
@@ -139,7 +139,7 @@ fn signatures_beyond_the_bound_are_neutral() {
     assert_eq!(VerifyRules::default().max_signatures, MAX_SIGNATURES);
 }
 
-/// Where not all are looked at, those of the author's domain come first: `d=` that is the domain in From,
+/// §6.1: where not all are looked at, those of the author's domain come first: `d=` that is the domain in From,
 /// above it or below it.
 #[test]
 fn signatures_of_the_author_come_first() {
@@ -158,6 +158,16 @@ fn signatures_of_the_author_come_first() {
         ("From: a@example.com (x)\r\n", [1, 3]),
         ("From: a@ example.com>, b\r\n", [1, 3]),
         ("From: a@example.com;\r\n", [1, 3]),
+        // What stands in comments and in quotes is no address, and an open one is not closed.
+        ("From: joe@example.com (joe@example.net)\r\n", [1, 3]),
+        ("From: joe@example.com(joe@home)\r\n", [1, 3]),
+        ("From: joe@example.com (a (b@example.net) \\) c@example.net)\r\n", [1, 3]),
+        ("From: joe@example.com (\"c@example.net)\r\n", [1, 3]),
+        ("From: \"(\" <joe@example.com>\r\n", [1, 3]),
+        ("From: \"\\\"\" <joe@example.com>, \"@example.net\"\r\n", [1, 3]),
+        ("From: ) joe@example.com (@example.net\r\n", [1, 3]),
+        ("From: \"Joe <joe@example.com>\r\n", [1, 3]),
+        ("From: Joe (joe@example.com\r\n", [1, 3]),
         ("From: Joe <joe@a.example.com>\r\n", [3, 0]),
         ("From: a@example.com.au\r\n", [5, 0]),
         // The lowest From is the one that is signed.
