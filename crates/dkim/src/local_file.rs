@@ -246,6 +246,7 @@ mod tests {
                         Ok(_) => 0,
                         Err(HeaderError::TooLong) => 1,
                         Err(HeaderError::TooManyFields) => 2,
+                        Err(error) => panic!("{error}"),
                     }] += 1;
                 }
             }

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use postseal_dkim::{Header, SignedField};
+use postseal_dkim::{Header, HeaderError, SignedField};
 use postseal_engine::Removal;
 use postseal_wire::milter::{
     Answer, EnhancedCode, Event, ModificationError, ProtocolError, Refusal, Reply, Session, State,
@@ -191,7 +191,12 @@ async fn begin(door: &Door, session: &Session) -> MessageState {
         Ok(header) => header,
         Err(error) => {
             tracing::info!(%error, "a message is refused for its header");
-            return MessageState::Decided(Conclusion::say(refuse(Refusal::HeaderTooLarge)));
+            let refusal = if error == HeaderError::NotOneField {
+                Refusal::MalformedField
+            } else {
+                Refusal::HeaderTooLarge
+            };
+            return MessageState::Decided(Conclusion::say(refuse(refusal)));
         }
     };
     match door.signer().begin(door.injection(session, message), &header).await {
