@@ -2,17 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postseal_dkim::tag_list::TagListError;
 use postseal_dkim::{
-    Algorithm, Hashed, Header, KeyAnswer, KeyRecordError, Mode, NameError, Outcome, PublicKeyError,
-    Remarks, Report, SignatureError, UnixTime, Verifier, VerifyRules, key_record_text,
+    Algorithm, Hashed, Header, KeyAnswer, Mode, Outcome, Report, SignatureError, UnixTime,
+    Verifier, VerifyRules, key_record_text,
 };
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
@@ -129,169 +125,4 @@ fn the_key_that_decided_is_told_and_the_rest_are_not_tried() {
         assert_eq!(key.map(|key| key.mode()), mode, "{records:?}");
         assert_eq!(report.has_pass(), records.iter().take(2).any(|one| **one != other));
     }
-}
-
-/// Programs rely on codes. So that no new one can be left out of the tests below and of the manual at once, the
-/// codes are those of the source: the texts in each function that gives one.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the sources and the manual are files")]
-fn every_code_in_the_source_is_in_the_manual() {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
-    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify.md");
-    let manual = std::fs::read_to_string(manual).unwrap();
-    let mut folders = vec![own.into()];
-    let mut codes = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir::<PathBuf>(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                codes.extend(codes_in(&std::fs::read_to_string(path).unwrap()));
-            }
-        }
-    }
-    // As many as there are today, at least: the search finds them.
-    assert!(codes.len() >= 72, "{}: {codes:?}", codes.len());
-    for code in codes {
-        assert!(manual.contains(&format!("| `{code}` |")), "{code} is not in the manual");
-    }
-}
-
-/// Those of a chain stand in a table of their own, with their result.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the source and the manual are files")]
-fn every_code_of_a_chain_is_in_the_manual_with_its_result() {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/arc/report.rs");
-    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify.md");
-    let manual = std::fs::read_to_string(manual).unwrap();
-    let (_, of_chains) = manual.split_once("\n# postseal arc-verify\n").unwrap();
-    let codes = codes_in(&std::fs::read_to_string(own).unwrap());
-    assert!(codes.len() >= 11, "{codes:?}");
-    for code in codes {
-        let result = match &*code {
-            "verified" => "pass",
-            "no-set" => "none",
-            _ => "fail",
-        };
-        let row = format!("| `{code}` | `{result}` |");
-        assert!(of_chains.contains(&row), "{row} is not in the manual");
-    }
-}
-
-fn codes_in(source: &str) -> Vec<String> {
-    let functions = source.split("pub ").filter(|text| {
-        let text = text.strip_prefix("const ").unwrap_or(text);
-        text.starts_with("fn code(&self)") || text.starts_with("fn codes(&self)")
-    });
-    functions
-        .filter_map(|text| text.split("\n    }\n").next())
-        .flat_map(|body| body.split('"').skip(1).step_by(2).map(str::to_owned))
-        .collect()
-}
-
-/// Each is in the manual with its outcome, and none is there twice.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the manual is a file")]
-fn every_code_is_in_the_manual() {
-    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify.md");
-    let manual = std::fs::read_to_string(manual).unwrap();
-    let mut seen = HashSet::new();
-    for outcome in outcomes() {
-        let code = outcome.code();
-        assert!(seen.insert(code), "{code} twice");
-        let row = format!("| `{code}` | `{}` |", outcome.result());
-        assert!(manual.contains(&row), "{row} is not in the manual");
-    }
-    let causes: Vec<_> = outcomes_with_causes().iter().filter_map(Outcome::cause).collect();
-    assert_eq!(causes.len(), outcomes_with_causes().len());
-    for cause in causes {
-        assert!(manual.contains(&format!("| `{cause}` |")), "{cause} is not in the manual");
-    }
-    let remarks = Remarks { uncovered: Some(1), is_testing: true, is_from_future: true }.codes();
-    for remark in remarks.collect::<Vec<_>>() {
-        assert!(manual.contains(&format!("| `{remark}` |")), "{remark} is not in the manual");
-    }
-}
-
-fn outcomes() -> Vec<Outcome> {
-    vec![
-        Outcome::Verified(Remarks::default()),
-        Outcome::BodyHashMismatch,
-        Outcome::BodyCut,
-        Outcome::SignatureMismatch,
-        Outcome::Sha1,
-        Outcome::ShortKey { bits: 512 },
-        Outcome::Malformed(SignatureError::BadVersion),
-        Outcome::LengthBeyondBody,
-        Outcome::Expired,
-        Outcome::NoKey,
-        Outcome::BadKeyRecord(KeyRecordError::Revoked),
-        Outcome::KeyTypeMismatch,
-        Outcome::HashNotAllowed,
-        Outcome::NotForEmail,
-        Outcome::IdentityNotExact,
-        Outcome::KeyTimeout,
-        Outcome::KeyServerFailure,
-        Outcome::NotAnswered,
-        Outcome::NotChecked,
-    ]
-}
-
-fn outcomes_with_causes() -> Vec<Outcome> {
-    let lists = [
-        TagListError::NotUtf8,
-        TagListError::BadFolding,
-        TagListError::BadName,
-        TagListError::BadValue,
-        TagListError::DuplicateName,
-        TagListError::NoEqualsSign,
-        TagListError::TooManyTags,
-    ];
-    let signatures = [
-        SignatureError::MissingTag("d"),
-        SignatureError::BadVersion,
-        SignatureError::UnknownAlgorithm,
-        SignatureError::BadBase64("b"),
-        SignatureError::BadCanonicalization,
-        SignatureError::BadDomain(NameError::Empty),
-        SignatureError::SingleLabel,
-        SignatureError::BadSelector(NameError::Empty),
-        SignatureError::BadFieldList,
-        SignatureError::TooManyFields,
-        SignatureError::FromNotSigned,
-        SignatureError::BadIdentity,
-        SignatureError::IdentityOutsideDomain,
-        SignatureError::BadBodyLength,
-        SignatureError::UnknownQueryMethod,
-        SignatureError::BadTime("t"),
-        SignatureError::ExpiresBeforeSigned,
-    ];
-    let keys = [
-        PublicKeyError::NotRsaDer,
-        PublicKeyError::RsaTooLong,
-        PublicKeyError::RsaTooShort { bits: 8 },
-        PublicKeyError::BadExponent,
-        PublicKeyError::EvenModulus,
-        PublicKeyError::BadEd25519Length { octets: 1 },
-    ];
-    let records = [
-        KeyRecordError::TooLong,
-        KeyRecordError::BadVersion,
-        KeyRecordError::VersionNotFirst,
-        KeyRecordError::UnknownKeyType,
-        KeyRecordError::NoKey,
-        KeyRecordError::Revoked,
-        KeyRecordError::NotBase64,
-    ];
-    let in_lists = lists.map(|error| Outcome::Malformed(SignatureError::TagList(error)));
-    let in_records = records
-        .into_iter()
-        .chain(lists.map(KeyRecordError::TagList))
-        .chain(keys.map(KeyRecordError::BadKey));
-    in_lists
-        .into_iter()
-        .chain(signatures.map(Outcome::Malformed))
-        .chain(in_records.map(Outcome::BadKeyRecord))
-        .collect()
 }
