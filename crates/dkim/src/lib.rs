@@ -1,7 +1,8 @@
 //! DKIM signatures: parse, canonicalise, sign, verify.
 //!
-//! RFC 6376 with its updates RFC 8301, 8463, 8553 and 8616. In this crate a plain `§3.5` means
-//! RFC 6376 §3.5.
+//! RFC 6376 with its updates RFC 8301, 8463, 8553 and 8616; the field that says what came of a signature,
+//! Authentication-Results (RFC 8601); and the chain of those who handled a message, ARC (RFC 8617), verified
+//! and never sealed. In this crate a plain `§3.5` means RFC 6376 §3.5.
 //!
 //! It does no I/O, has no clock and knows no private key. Signing hands out the digest to be signed and
 //! takes the signature ([`sign`]); verifying hands out the key records it needs and takes the answers
@@ -31,8 +32,8 @@
 //!
 //! # Bounds
 //!
-//! What an attacker can make us do. Each bound is a constant with its reason, and `tests/bounds.rs` holds
-//! it by counts: those of [`Work`], which are taken where the work is done.
+//! What an attacker can make us do. Each bound is a constant with its reason. `tests/bounds.rs` and
+//! `tests/arc_chains.rs` hold what is work by counts, those of [`Work`], which are taken where the work is done.
 //!
 //! | what | bound | beyond it |
 //! |---|---|---|
@@ -66,6 +67,16 @@
 //! | field names compared | four million | |
 //! | octets of the header made canonical | each field 50 times for the message signatures, and each field of the chain once for each hash function of the seals | |
 //! | octets of the body | as above | |
+//!
+//! And so has an Authentication-Results field that is read or written ([`auth_results`]):
+//!
+//! | what | bound | beyond it |
+//! |---|---|---|
+//! | octets of a value | [`auth_results::MAX_LEN`], 64 KiB | an error |
+//! | results, understood or not | [`auth_results::MAX_RESULTS`], 100 | an error |
+//! | properties of a result | [`auth_results::MAX_PROPERTIES`], 32 | read: the result is not understood; written: an error |
+//! | comments of a result, and how deep | [`auth_results::MAX_COMMENTS`], 32; [`auth_results::MAX_COMMENT_DEPTH`], 8 | not understood |
+//! | octets of a keyword, of a text | [`auth_results::MAX_KEYWORD_LEN`], 64; [`auth_results::MAX_TEXT_LEN`], 800 | read: the result is not understood; written: an error |
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
