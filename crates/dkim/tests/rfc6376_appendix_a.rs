@@ -58,6 +58,15 @@ fn the_signed_message_of_a_2_verifies() {
     assert_eq!(report.signatures[0].algorithm.as_deref(), Some("rsa-sha256"));
 }
 
+/// The RFC as it was printed has one space less in front of each continuation line (erratum 4926).
+#[test]
+fn the_uncorrected_message_of_a_2_does_not_verify() {
+    let printed = SIGNED.replace("\r\n      ", "\r\n     ");
+    assert_ne!(printed, SIGNED);
+    let report = verify(printed.as_bytes());
+    assert_eq!(report.signatures[0].outcome.result(), AuthResult::Fail, "{report:?}");
+}
+
 #[test]
 fn each_change_to_the_signed_message_breaks_it() {
     for (place, octet) in SIGNED.bytes().enumerate() {

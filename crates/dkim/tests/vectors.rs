@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! expect: pass                      a result for each signature, from the top
-//! reason: why that is right
+//! reason: why that is right, with the RFC that says so
 //! key: owner text                   a TXT record; any number of lines
 //! now: 1800000000
 //!                                   an empty line, and then the message, with local line ends
@@ -49,7 +49,7 @@ impl<'a> Vector<'a> {
                 (name, _) => panic!("{name} is no part of a vector"),
             }
         }
-        assert!(!vector.reason.is_empty());
+        assert!(vector.reason.contains("(RFC "), "{}", vector.reason);
         vector
     }
 

@@ -38,7 +38,12 @@ pub(crate) fn body_hash(canonical: &[u8]) -> String {
 
 /// The value of `b=` for what is hashed of the header. RFC 8463 §3: the digest is what Ed25519 signs.
 pub(crate) fn signature(hashed: &[u8]) -> String {
-    STANDARD.encode(KEY.sign(digest(&SHA256, hashed).as_ref()))
+    signature_over(digest(&SHA256, hashed).as_ref())
+}
+
+/// The value of `b=` for these octets as they are.
+pub(crate) fn signature_over(octets: &[u8]) -> String {
+    STANDARD.encode(KEY.sign(octets))
 }
 
 /// A signature field with these tags over these canonical fields and this canonical body. It has no
@@ -70,6 +75,14 @@ pub(crate) fn outcome_by(record: &str, message: impl AsRef<[u8]>) -> Outcome {
     let outcomes = outcomes(message.as_ref(), &KeyAnswer::from_texts([record]));
     assert_eq!(outcomes.len(), 1);
     outcomes[0]
+}
+
+/// The key record and the message of a file in `testdata/vectors`.
+pub(crate) fn record_and_message(vector: &str) -> (&str, String) {
+    let (head, message) = vector.split_once("\n\n").unwrap();
+    let key = head.lines().find_map(|line| line.strip_prefix("key: ")).unwrap();
+    let (_, record) = key.split_once(' ').unwrap();
+    (record, message.replace('\n', "\r\n"))
 }
 
 /// The outcome of a signature with these tags over From and body as they are.

@@ -8,7 +8,9 @@ use postseal_dkim::{
     PublicKeyError, Remarks, Service,
 };
 
-use crate::by_hand::{BODY, FROM, TAGS, field, outcome_by, outcomes, pass, record};
+use crate::by_hand::{
+    BODY, FROM, TAGS, field, outcome_by, outcomes, pass, record, record_and_message,
+};
 
 /// The RSA key of appendix C, 1024 bits, as SubjectPublicKeyInfo.
 const RSA: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt\
@@ -119,7 +121,7 @@ fn malformed_keys_are_told_apart() {
     let not_rsa = KeyRecordError::BadKey(PublicKeyError::NotRsaDer);
     let length = |octets| KeyRecordError::BadKey(PublicKeyError::BadEd25519Length { octets });
     let ed25519 = |p: &str| format!("v=DKIM1; k=ed25519; p={p}");
-    // id-ecPublicKey, rsassaPss and id-RSASSA-PSS in the place of rsaEncryption.
+    // id-RSASSA-PSS in the place of rsaEncryption.
     let mut pss = der.clone();
     pss[15] = 0x0A;
     for (record, error) in [
@@ -145,7 +147,10 @@ fn malformed_keys_are_told_apart() {
         (rsa(&[&der[..], &[0]].concat()), not_rsa),
         (rsa(&pss), not_rsa),
         // A private key in PKCS#1: version, modulus, exponent, private exponent.
-        (rsa(&[&[0x30, 0x0B, 2, 1, 0, 2, 1, 3, 2, 1, 3, 2, 0][..]].concat()), not_rsa),
+        (rsa(&[0x30, 0x0C, 2, 1, 0, 2, 1, 3, 2, 1, 3, 2, 1, 3]), not_rsa),
+        // Private keys in PKCS#8, RSA and Ed25519: version, algorithm, and the key in an octet string.
+        (rsa(&[&[0x30, 0x17, 2, 1, 0][..], &der[3..18], &[4, 3, 0x30, 1, 0]].concat()), not_rsa),
+        (ed25519(&format!("MC4CAQAwBQYDK2VwBCIEI{}", "A".repeat(43))), length(48)),
         (rsa(b"hello"), not_rsa),
         (rsa(&[0x30, 0]), not_rsa),
         // §3.2: whatever is no tag list.
@@ -228,19 +233,51 @@ fn a_granularity_does_not_count() {
     }
 }
 
-/// §3.6.2.2: the strings of one record are joined with nothing between, so they may be cut anywhere.
+/// §3.6.2.2: the strings of a TXT record are joined with nothing between them, for which the text is given here. With a
+/// space between them, as some software joins them, only what is white space anyway or in base64 survives.
 #[test]
-fn a_record_may_be_cut_into_strings_anywhere() {
+fn a_space_between_the_strings_of_a_record_is_part_of_it() {
     let whole = record();
+    assert_eq!(by(&whole), pass());
     for at in 0..=whole.len() {
         let (one, two) = whole.split_at(at);
-        assert_eq!(by(&[one, two].concat()), pass(), "{at}");
-        // With a space between them, as some software joins them, only what is in base64 survives.
-        let inside = at > whole.find("p=").unwrap() + 1
+        let survives = at > whole.find("p=").unwrap() + 1
             || one.ends_with([';', ' ', '='])
             || two.starts_with([';', ' ', '='])
             || at == 0;
-        assert_eq!(by(&[one, " ", two].concat()) == pass(), inside, "{at}");
+        assert_eq!(by(&[one, " ", two].concat()) == pass(), survives, "{at}");
+    }
+}
+
+/// §3.6.1, §3.2: a key record is a tag list, in which white space may be folded, though the DNS has no lines.
+#[test]
+fn a_record_may_be_folded() {
+    let p = p();
+    for record in [
+        format!("v=DKIM1;\r\n k=ed25519;\r\n\tp={p}"),
+        format!("v=DKIM1; k=ed25519; p={}\r\n {}", &p[..20], &p[20..]),
+    ] {
+        assert_eq!(by(&record), pass(), "{record:?}");
+    }
+}
+
+/// RFC 8301 §3.2: RSA keys count from 1,024 bits on; what a shorter one verifies is worth nothing. Both forms
+/// of an RSA key in DER are read: SubjectPublicKeyInfo, and RSAPublicKey, which is what §3.6.1 names.
+#[test]
+fn the_sizes_and_forms_of_rsa_keys() {
+    for (vector, word) in [
+        (include_str!("../../testdata/vectors/rsa512.txt"), "policy"),
+        (include_str!("../../testdata/vectors/rsa768.txt"), "policy"),
+        (include_str!("../../testdata/vectors/rsa1023.txt"), "policy"),
+        (include_str!("../../testdata/vectors/rsa1024.txt"), "pass"),
+        (include_str!("../../testdata/vectors/rsa1024_pkcs1.txt"), "pass"),
+        (include_str!("../../testdata/vectors/rsa2047.txt"), "pass"),
+        (include_str!("../../testdata/vectors/rsa4096.txt"), "pass"),
+        (include_str!("../../testdata/vectors/rsa8192.txt"), "pass"),
+        (include_str!("../../testdata/vectors/rsa8200.txt"), "permerror"),
+    ] {
+        let (record, message) = record_and_message(vector);
+        assert_eq!(outcome_by(record, message).result().as_str(), word, "{record}");
     }
 }
 
@@ -260,6 +297,11 @@ fn of_several_records_the_one_that_fits_counts() {
     assert_eq!(judge(&[&good, &other]), pass());
     assert_eq!(judge(&[&revoked, &"v=spf1 -all".into(), &good]), pass());
     assert_eq!(judge(&[&revoked, &other]), Outcome::SignatureMismatch);
+    // One with a kind of key that is not known, or that this signature cannot be by, is as good as none.
+    for ignored in [format!("k=dsa; p={}", p()), format!("p={RSA}")] {
+        assert_eq!(judge(&[&ignored, &good]), pass(), "{ignored}");
+        assert_eq!(judge(&[&good, &ignored]), pass(), "{ignored}");
+    }
     assert_eq!(judge(&[&revoked, &"hello".into()]), bad(KeyRecordError::Revoked));
     // Work is bounded.
     let many = [&revoked; MAX_KEY_RECORDS];

@@ -1,9 +1,13 @@
 //! The tags of the DKIM-Signature field (§3.5), each with its values, good and bad.
 
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use postseal_dkim::SignatureError::{self, *};
-use postseal_dkim::{NameError, Outcome, Remarks, Signature, UnixTime};
+use postseal_dkim::{Algorithm, NameError, Outcome, Remarks, Signature, UnixTime};
 
-use crate::by_hand::{BODY, FROM, NOW, TAGS, field, outcome, outcome_of, pass};
+use crate::by_hand::{
+    BODY, FROM, NOW, TAGS, body_hash, field, outcome, outcome_by, outcome_of, pass,
+    record_and_message, signature_over,
+};
 
 /// The outcome with this tag put in the place of another one.
 fn replaced(tag: &str, by: &str) -> Outcome {
@@ -48,6 +52,34 @@ fn the_version_is_1() {
         ["v=", "v=2", "v=0", "v=01", "v=1.0", "v=1.", "v=+1", "v=1 1", "v=DKIM1", "v=\"1\""]
     {
         assert_eq!(replaced("v=1", version), malformed(BadVersion), "{version}");
+    }
+}
+
+/// RFC 8301 §3.1: nobody may sign with rsa-sha1, and what it verifies is worth nothing.
+#[test]
+fn rsa_sha1_is_read_and_counts_for_nothing() {
+    let vector = include_str!("../../testdata/vectors/rsa_sha1.txt");
+    let (record, message) = record_and_message(vector);
+    assert_eq!(outcome_by(record, &message), Outcome::Sha1);
+    assert_eq!(outcome_by(record, message + "x"), Outcome::BodyHashMismatch);
+    assert!("rsa-sha1".parse::<Algorithm>().is_err(), "no request can ask for it");
+}
+
+/// RFC 8463 §3: what Ed25519 signs is the digest of the header, not the header, and with no other hash in between.
+#[test]
+fn ed25519_signs_the_digest() {
+    let unsigned = format!("dkim-signature:{TAGS}; bh={}; b=", body_hash(BODY.as_bytes()));
+    let hashed = format!("{FROM}{unsigned}");
+    let by = |signature: String| outcome(format!("{unsigned}{signature}\r\n{FROM}\r\n{BODY}"));
+    let digest_of = |octets: &[u8]| digest(&SHA256, octets).as_ref().to_vec();
+    assert_eq!(by(signature_over(&digest_of(hashed.as_bytes()))), pass());
+    for other in [
+        hashed.as_bytes().to_vec(),
+        digest_of(&digest_of(hashed.as_bytes())),
+        // The digest that Ed25519ph would have.
+        digest(&SHA512, hashed.as_bytes()).as_ref().to_vec(),
+    ] {
+        assert_eq!(by(signature_over(&other)), Outcome::SignatureMismatch, "{}", other.len());
     }
 }
 

@@ -6,8 +6,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use postseal_dkim::tag_list::TagList;
 use postseal_dkim::{
-    Algorithm, Canonicalization, DomainName, FieldName, FieldSelection, Header, Identity,
-    MessageSigning, Outcome, Selector, SignRequest, Signature, SignedField, UnixTime,
+    Algorithm, Canonicalization, DomainName, FieldClasses, FieldName, FieldPattern, FieldSelection,
+    Header, Identity, MessageSigning, Outcome, Selector, SignRequest, Signature, SignedField,
+    UnixTime,
 };
 
 use crate::by_hand::{BODY, FROM, NOW, outcome};
@@ -165,7 +166,7 @@ fn an_unsigned_signature_says_what_it_is() {
     assert_eq!(digest_to_sign, digest(&SHA256, hashed.as_bytes()).as_ref());
 }
 
-/// §5.3, §8.2: all of the body is covered, and nothing else of the message is changed.
+/// §5.3, §8.2: all of the body is covered.
 #[test]
 fn all_of_the_body_is_covered() {
     for body in ["", "\r\n", BODY, "a\r\n\r\n\r\nb"] {
@@ -175,6 +176,44 @@ fn all_of_the_body_is_covered() {
         assert!(outcome(format!("{raw}From: a\r\n\r\n{body}")).is_pass(), "{body:?}");
         let longer = outcome(format!("{raw}From: a\r\n\r\n{body}\r\nx"));
         assert_eq!(longer, Outcome::BodyHashMismatch, "{body:?}");
+    }
+}
+
+/// §5.3: line ends are made right before a message is signed, and not by signing it: a bare CR or LF is hashed as it is,
+/// so that a message which is made right later fails.
+#[test]
+fn bare_line_ends_are_signed_as_they_are() {
+    for (header, body) in
+        [("From: a\r\nX: b\nc\r\n", BODY), ("From: a\r\n", "a\nb\r\n"), ("From: a\r\n", "a\rb\r\n")]
+    {
+        let fields = [FieldName::FROM, FieldName::literal("X")].to_vec();
+        let request = SignRequest { fields: FieldSelection::exactly(fields).unwrap(), ..request() };
+        let field = sign(request, header, body);
+        let raw = str::from_utf8(field.raw()).unwrap();
+        assert!(outcome(format!("{raw}{header}\r\n{body}")).is_pass(), "{header:?} {body:?}");
+        let right =
+            |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n");
+        let mended = outcome(format!("{raw}{}\r\n{}", right(header), right(body)));
+        assert!(!mended.is_pass(), "{header:?} {body:?}");
+    }
+}
+
+/// §5.4: nothing but From has to be covered, so each class of names can be empty, and with it the oversigning.
+#[test]
+fn oversigning_can_be_left_out() {
+    let pattern = |text: &str| text.parse::<FieldPattern>().unwrap();
+    let classes = FieldClasses {
+        as_present: vec![pattern("From"), pattern("Subject"), pattern("List-*")],
+        ..FieldClasses::default()
+    };
+    let request = SignRequest { fields: FieldSelection::by_class(classes).unwrap(), ..request() };
+    let header = "From: a\r\nList-Id: b\r\nTo: c\r\n";
+    let field = sign(request, header, BODY);
+    assert_eq!(value(&field, "h").as_deref(), Some("From:List-Id"));
+    let raw = str::from_utf8(field.raw()).unwrap();
+    for added in ["", "Subject: eve\r\n", "List-Id: eve\r\n", "From: eve\r\n"] {
+        let passes = outcome(format!("{raw}{added}{header}\r\n{BODY}")).is_pass();
+        assert!(passes, "what comes on top is not covered: {added}");
     }
 }
 
