@@ -83,7 +83,7 @@ fn fifty_sets_are_a_chain_and_one_more_is_none() {
     let chain = Chain::new(&keys(MAX_SETS));
     let sealed = chain.seal();
     let records = chain.records();
-    let report = verify(&chain.message(&sealed), &records);
+    let report = verify(chain.message(&sealed), &records);
     assert_eq!(Want::of(&report), Want::Pass(0));
     assert_eq!(report.sets.len(), MAX_SETS);
     assert!(report.sets.iter().map(|set| set.instance).eq(Instance::all()));
@@ -91,7 +91,7 @@ fn fifty_sets_are_a_chain_and_one_more_is_none() {
     for (at, want) in [(0, "seal"), (25, "seal"), (49, "seal")] {
         let mut broken = sealed.clone();
         break_signature(&mut broken[at][2].1);
-        let found = Want::of(&verify(&chain.message(&broken), &records));
+        let found = Want::of(&verify(chain.message(&broken), &records));
         assert_eq!(found, Want::Fail(want), "{at}");
     }
 
@@ -151,7 +151,7 @@ fn fifty_lengths_of_a_body_are_hashed_in_one_pass() {
         set.body = "x".repeat(200) + "\r\n";
         set.message_signature.set("l", &number.to_string());
     }
-    let report = verify(&chain.message(&chain.seal()), &chain.records());
+    let report = verify(chain.message(&chain.seal()), &chain.records());
     assert!(report.sets.iter().all(|set| set.message_signature.outcome.is_pass()));
     // The whole body is read once, and hashed to the last length that somebody signed.
     let work = report.work;
@@ -196,7 +196,7 @@ fn long_lists_in_every_set_have_a_bound() {
         let mut chain = Chain::new(&vec![Key::Ed25519; sets]);
         let names = "From".to_owned() + &":X-Not-There".repeat(999);
         chain.sets.iter_mut().for_each(|set| set.message_signature.set("h", &names));
-        let report = verify(&chain.message(&chain.seal()), &chain.records());
+        let report = verify(chain.message(&chain.seal()), &chain.records());
         let work = report.work;
         assert_eq!((work.signatures_read, work.key_queries), (2 * sets, 2 * sets), "{sets}");
         assert!(work.names_compared <= 4_000_000, "{sets}: {work:?}");
@@ -209,7 +209,7 @@ fn a_report_says_who_signed_each_set_and_how_it_ended() {
     for set in &mut chain.sets[1..] {
         set.body.push_str("footer\r\n");
     }
-    let report = verify(&chain.message(&chain.seal()), &chain.records());
+    let report = verify(chain.message(&chain.seal()), &chain.records());
     let text = "the chain of 3 sets verifies; the message is unchanged only since set 2";
     assert_eq!(report.result.to_string(), text);
     for (set, number) in report.sets.iter().zip(1..) {
