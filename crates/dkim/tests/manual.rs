@@ -1,7 +1,5 @@
 //! Codes, on which programs rely, and the manual of the project, which has all of them.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 use std::collections::HashSet;
 use std::path::PathBuf;
 
