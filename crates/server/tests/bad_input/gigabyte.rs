@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{self, Context as Hash, SHA256};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postseal_dkim::{MAX_FIELDS, MAX_HEADER_LEN};
 use postseal_testkit::message;
 use postseal_testkit::milter_client::Verdict;
 use postseal_testkit::scene::{READER, signing_domains, transaction};
@@ -72,6 +73,48 @@ fn verify_reads_a_gigabyte_without_a_body_in_little_memory() -> Result<()> {
         ensure!(status.code() == Some(2), "{what}: {status} {error}");
         ensure!(error.contains("the header section is longer"), "{what}: {error}");
         ensure!(memory <= VERIFY_MEMORY, "{what}: {memory} octets of memory");
+    }
+    Ok(())
+}
+
+/// Of each signature there is a line, however many a header holds, and whatever they look like.
+#[test]
+fn verify_reports_a_header_full_of_signatures_in_little_memory() -> Result<()> {
+    let short = "DKIM-Signature: d=a.b; s=c; a=x; b=AAAA\r\n".to_owned();
+    let long = format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=From; bh=AAAA; b={}\r\n",
+        "A".repeat(140)
+    );
+    for (what, field) in [("short", short), ("long", long)] {
+        let count = (MAX_FIELDS - 1).min((MAX_HEADER_LEN - 100) / field.len());
+        let message = field.repeat(count) + "From: a@example.com\r\n\r\nbody\r\n";
+        for message in [message.replace("\r\n", "\n"), message] {
+            for output in [&[][..], &["--json"]] {
+                let mut process = Command::new(binary())
+                    .args(["verify", "--dns-file", "/dev/null"])
+                    .args(output)
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .spawn()?;
+                process.stdin.take().context("a pipe")?.write_all(message.as_bytes())?;
+                let mut text = process.stdout.take().context("a pipe")?;
+                // It cannot end as long as more is left than a pipe holds.
+                let (mut memory, mut octets, mut part) = (0, 0, vec![0; 32 << 10]);
+                loop {
+                    let read = text.read(&mut part)?;
+                    if read == 0 {
+                        break;
+                    }
+                    octets += read;
+                    memory = peak_memory(process.id()).unwrap_or(memory);
+                }
+                let status = process.wait()?;
+                println!("{what} {output:?}: VmHWM {} KiB for {octets} octets", memory / 1024);
+                ensure!(status.code() == Some(1), "{what} {output:?}: {status}");
+                ensure!(octets > 80 * count, "{what} {output:?}: {octets} for {count}");
+                ensure!((1..=VERIFY_MEMORY).contains(&memory), "{what} {output:?}: {memory}");
+            }
+        }
     }
     Ok(())
 }
