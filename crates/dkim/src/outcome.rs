@@ -192,7 +192,7 @@ pub struct Remarks {
 
 impl Remarks {
     /// The codes of what is to be said.
-    pub fn codes(&self) -> impl Iterator<Item = &'static str> {
+    pub fn codes(&self) -> impl Iterator<Item = &'static str> + use<> {
         let Self { uncovered, is_testing, is_from_future } = *self;
         [
             uncovered.map(|_| "body-partly-covered"),
@@ -210,7 +210,7 @@ impl fmt::Display for Remarks {
             write!(f, "; l= leaves the last {octets} octets of the body uncovered")?;
         }
         if self.is_testing {
-            f.write_str("; the domain is only testing (t=y)")?;
+            f.write_str(TESTING)?;
         }
         if self.is_from_future {
             f.write_str("; t= lies in the future")?;
@@ -218,6 +218,9 @@ impl fmt::Display for Remarks {
         Ok(())
     }
 }
+
+/// What is said of a key that is marked `t=y`.
+pub(crate) const TESTING: &str = "; the domain is only testing (t=y)";
 
 /// A word of RFC 8601 §2.7.1 for a signature. A message without any has `none`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -10,9 +10,9 @@ use std::fmt;
 use crate::coverage::Coverage;
 use crate::encoding::encode_base64;
 use crate::field::Header;
-use crate::key_record::KeyRecord;
+use crate::key_record::{KeyRecord, Mode};
 use crate::name::{DomainName, Selector};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Remarks, TESTING};
 use crate::signature::{Identity, Signature};
 
 /// What became of the signatures of a message.
@@ -60,6 +60,28 @@ pub struct SignatureReport {
 }
 
 impl SignatureReport {
+    /// Why it ended as it did, in a sentence. One that fails by a key that is marked `t=y` says so, since then a
+    /// receiver is to treat the message as one without a signature (§3.6.1).
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let outcome = &self.outcome;
+        if self.fails_in_testing() { format!("{outcome}{TESTING}") } else { outcome.to_string() }
+    }
+
+    /// The codes of what is remarkable beside the outcome.
+    pub fn remarks(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let remarks = if let Outcome::Verified(remarks) = self.outcome {
+            remarks
+        } else {
+            Remarks { is_testing: self.fails_in_testing(), ..Remarks::default() }
+        };
+        remarks.codes()
+    }
+
+    fn fails_in_testing(&self) -> bool {
+        !self.outcome.is_pass() && self.key.as_ref().is_some_and(|key| key.mode() == Mode::Testing)
+    }
+
     /// Reads the field again, and which fields it covers, from the header that was verified.
     ///
     /// None for a signature that is malformed or was not checked, of which no more is read than what

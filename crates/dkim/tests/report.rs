@@ -124,5 +124,14 @@ fn the_key_that_decided_is_told_and_the_rest_are_not_tried() {
         let key = report.signatures[0].key.as_ref();
         assert_eq!(key.map(|key| key.mode()), mode, "{records:?}");
         assert_eq!(report.has_pass(), records.iter().take(2).any(|one| **one != other));
+
+        // §3.6.1: that the domain is testing counts above all where the signature fails.
+        let failed = &verify(&header, "other", &KeyAnswer::from_texts(&records)).signatures[0];
+        for signature in [&report.signatures[0], failed] {
+            let is_said = signature.reason().ends_with("; the domain is only testing (t=y)");
+            let is_coded = signature.remarks().collect::<Vec<_>>() == ["key-testing"];
+            let want = signature.key.as_ref().is_some_and(|key| key.mode() == Mode::Testing);
+            assert_eq!((is_said, is_coded), (want, want), "{signature:?}");
+        }
     }
 }

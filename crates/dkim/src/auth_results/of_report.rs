@@ -50,7 +50,7 @@ fn result<'a>(signature: &'a SignatureReport, start: &'a str) -> MethodResult<'a
     let SignatureReport { signing_domain, selector, algorithm, identity, outcome, .. } = signature;
     let mut result = MethodResult::new(DKIM, ResultWord::from(outcome.result()).keyword());
     if *outcome != Outcome::Verified(Remarks::default()) {
-        result.reason = Text::new(outcome.to_string()).ok();
+        result.reason = Text::new(signature.reason()).ok();
     }
     let values: [(_, Option<Cow<'a, str>>); 5] = [
         ("d", signing_domain.as_ref().map(|domain| domain.as_str().into())),

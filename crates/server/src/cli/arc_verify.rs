@@ -76,7 +76,7 @@ fn in_json(report: &ArcReport) -> String {
             "domain": signature.signing_domain.as_ref().map(DomainName::as_str),
             "selector": signature.selector.as_ref().map(|selector| selector.as_str()),
             "algorithm": signature.algorithm,
-            "reason": signature.outcome.to_string(),
+            "reason": signature.reason(),
             "code": signature.outcome.code(),
             "cause": signature.outcome.cause(),
         })

@@ -93,7 +93,8 @@ fn in_lines(report: &Report) -> String {
         let selector = selector.as_ref().map_or("-", |selector| selector.as_str());
         let algorithm = algorithm.as_deref().unwrap_or("-");
         let result = outcome.result();
-        writeln!(lines, "{result} d={domain} s={selector} a={algorithm} {outcome}")
+        let reason = signature.reason();
+        writeln!(lines, "{result} d={domain} s={selector} a={algorithm} {reason}")
             .expect("a string takes all that is written");
     }
     lines
@@ -305,6 +306,12 @@ Joe.
         assert_eq!(value["remarks"], json!(["key-testing"]));
         assert_eq!(value["key"]["is_testing"], true);
         assert_eq!(value["key"]["is_strict"], true);
+        let changed = MESSAGE.replacen("Joe.", "Jim.", 1);
+        let value = first(&testing, &[], &changed);
+        assert_eq!(value["code"], "body-hash-mismatch");
+        assert_eq!(value["remarks"], json!(["key-testing"]));
+        let (text, _) = verified(&testing, &[], &changed).unwrap();
+        assert!(text.ends_with("; the domain is only testing (t=y)\n"), "{text}");
 
         let value = first(RECORD, &[], &MESSAGE.replacen("\n\n", "\nSubject: other\nX: y\n\n", 1));
         assert_eq!(value["code"], "signature-mismatch");

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postseal_dkim::{
-    DomainName, Hashed, Header, IdentityRule, KeyRecord, Mode, Outcome, Report, Selector,
-    Signature, SignatureReport, SignedName, UnixTime, UnsignedName, key_record_name,
+    DomainName, Hashed, Header, IdentityRule, KeyRecord, Mode, Report, Selector, Signature,
+    SignatureReport, SignedName, UnixTime, UnsignedName, key_record_name,
 };
 use serde::{Serialize, Serializer};
 
@@ -70,14 +70,10 @@ impl Serialize for One<'_> {
             domain: report.signing_domain.as_ref().map(DomainName::as_str),
             selector: report.selector.as_ref().map(Selector::as_str),
             algorithm: report.algorithm.as_deref(),
-            reason: report.outcome.to_string(),
+            reason: report.reason(),
             code: report.outcome.code(),
             cause: report.outcome.cause(),
-            remarks: if let Outcome::Verified(remarks) = &report.outcome {
-                remarks.codes().collect()
-            } else {
-                Vec::new()
-            },
+            remarks: report.remarks().collect(),
             field: report.field,
             key_name: key_name.as_ref().map(DomainName::as_str),
             tags: signature.map(TagsJson::new),
