@@ -78,7 +78,7 @@
 //! | comments of a result, and how deep | [`auth_results::MAX_COMMENTS`], 32; [`auth_results::MAX_COMMENT_DEPTH`], 8 | not understood |
 //! | octets of a keyword, of a text | [`auth_results::MAX_KEYWORD_LEN`], 64; [`auth_results::MAX_TEXT_LEN`], 800 | read: the result is not understood; written: an error |
 
-#![warn(clippy::indexing_slicing, clippy::string_slice)]
+#![warn(clippy::indexing_slicing, clippy::string_slice, missing_debug_implementations)]
 
 mod algorithm;
 pub mod arc;

@@ -16,6 +16,8 @@
 //! A message may have a valid signature of ours from an earlier pass. [`signatures_by`] finds
 //! candidates and [`MessageSigning::start_with_checks`] verifies them along the way.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::algorithm::{Algorithm, Canonicalization};
@@ -140,6 +142,14 @@ impl MessageSigning {
             })
             .collect();
         (unsigned, outcomes)
+    }
+}
+
+impl fmt::Debug for MessageSigning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageSigning")
+            .field("signatures", &self.signatures.len())
+            .finish_non_exhaustive()
     }
 }
 

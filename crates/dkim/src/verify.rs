@@ -11,6 +11,8 @@
 //! Work is bounded by [`VerifyRules::max_signatures`]. Where a message has more, those whose `d=` is
 //! aligned with the domain in From go first, since nobody else's count for DMARC.
 
+use std::fmt;
+
 use crate::body_hash::{BodyDigests, BodyHashes};
 use crate::check::Pending;
 use crate::field::{Field, FieldName, Header};
@@ -99,6 +101,14 @@ impl Verifier {
         work.body_octets_read = bodies.octets_read();
         work.body_octets = bodies.octets_hashed();
         Report { signatures, work }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("signatures", &self.candidates.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -38,10 +38,13 @@ fn verify(message: impl AsRef<[u8]>, records: &BTreeMap<String, String>) -> ArcR
         };
         verifier.answer(query.id, answer);
     }
+    let shown = format!("{verifier:?}");
     for chunk in body.chunks(7) {
         verifier.body(chunk);
     }
-    verifier.finish()
+    let report = verifier.finish();
+    assert_eq!(shown, format!("ArcVerifier {{ sets: {}, .. }}", report.sets.len()));
+    report
 }
 
 #[test]

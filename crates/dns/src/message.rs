@@ -532,6 +532,7 @@ mod tests {
         }
     }
 
+    /// RFC 6376 §3.6.2.2: nothing stands between the strings of a record.
     #[test]
     fn strings_are_joined_and_hostile_names_do_not_become_domains() {
         let sent = sent("example.com", LetterCase::Lower);

@@ -13,6 +13,8 @@
 //! the sets gives the hash of each seal on the way, and the work grows with the header and not with its
 //! square.
 
+use std::fmt;
+
 use super::instance::Instance;
 use super::report::{ArcFailure, ArcReport, ArcResult, ArcSetReport};
 use super::set::{ArcSet, sets};
@@ -100,6 +102,14 @@ impl ArcVerifier {
             })
             .collect();
         ArcReport { result: judge(&sets), sets, work }
+    }
+}
+
+impl fmt::Debug for ArcVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArcVerifier")
+            .field("sets", &self.chain.as_ref().map_or(0, Vec::len))
+            .finish_non_exhaustive()
     }
 }
 

@@ -114,6 +114,68 @@ fn signatures_are_judged_one_by_one() {
     assert!(!verifier.finish().has_pass());
 }
 
+/// §6.1.2: what the DNS says instead of a record ends a signature in a way of its own, and so does silence.
+#[test]
+fn answers_without_a_record_have_their_own_ends() {
+    let message = format!("{}{FROM}\r\n{BODY}", field(TAGS, FROM, BODY));
+    for (answer, want) in [
+        (KeyAnswer::NoRecord, Outcome::NoKey),
+        (KeyAnswer::Records([].into()), Outcome::NoKey),
+        (KeyAnswer::from_texts::<&str>([]), Outcome::NoKey),
+        (KeyAnswer::Timeout, Outcome::KeyTimeout),
+        (KeyAnswer::ServerFailure, Outcome::KeyServerFailure),
+    ] {
+        assert_eq!(outcomes(message.as_bytes(), &answer), [want], "{answer:?}");
+    }
+    let (header, body) = Header::of_message(message.as_bytes()).unwrap();
+    let (mut verifier, queries) = Verifier::start(&header, &VerifyRules::default(), NOW);
+    assert_eq!(queries[0].name.as_str(), "s1._domainkey.example.com");
+    assert_eq!(format!("{verifier:?}"), "Verifier { signatures: 1, .. }");
+    verifier.body(body);
+    assert_eq!(verifier.finish().signatures[0].outcome, Outcome::NotAnswered);
+}
+
+/// §6.1.2: a name is asked for once, however many signatures need it, and none for a signature that the header
+/// settles.
+#[test]
+fn each_key_is_asked_for_once_and_only_if_it_counts() {
+    let names = |fields: &str| {
+        let message = format!("{fields}{FROM}\r\n{BODY}");
+        let (header, _) = Header::of_message(message.as_bytes()).unwrap();
+        let (_, queries) = Verifier::start(&header, &VerifyRules::default(), NOW);
+        queries.iter().map(|query| query.name.to_string()).collect::<Vec<_>>()
+    };
+    let [one, two] = ["s1", "s2"].map(|s| field(&TAGS.replace("s1", s), FROM, BODY));
+    let want = ["s1._domainkey.example.com", "s2._domainkey.example.com"];
+    assert_eq!(names(&format!("{one}{one}{two}{one}")), want);
+    let expired = field(&format!("{TAGS}; x=5"), FROM, BODY);
+    assert_eq!(
+        names(&format!("{expired}{}", TAGS.replace("v=1", "DKIM-Signature: v=2\r\n"))),
+        want[..0]
+    );
+}
+
+/// RFC 8601 §2.7.1 `none`: a message without a signature has an empty report.
+#[test]
+fn a_message_without_signature_has_an_empty_report() {
+    let message = format!("{FROM}\r\n{BODY}");
+    assert_eq!(outcomes(message.as_bytes(), &KeyAnswer::NoRecord), []);
+}
+
+/// RFC 8601 §2.7.1: what can be read of a signature is reported, also where it is malformed.
+#[test]
+fn parts_that_can_be_read_are_reported() {
+    let message = "X: y\r\nDKIM-Signature: v=2; d=A.example; s=S; a=rsa-md5\r\n\r\n";
+    let (header, _) = Header::of_message(message.as_bytes()).unwrap();
+    let (verifier, _) = Verifier::start(&header, &VerifyRules::default(), NOW);
+    let signature = &verifier.finish().signatures[0];
+    assert_eq!(signature.outcome, Outcome::Malformed(SignatureError::BadVersion));
+    assert_eq!(signature.signing_domain.as_ref().unwrap().as_str(), "a.example");
+    assert_eq!(signature.selector.as_ref().unwrap().as_str(), "s");
+    assert_eq!(signature.algorithm.as_deref(), Some("rsa-md5"));
+    assert_eq!(signature.field, 1);
+}
+
 /// §6.1, RFC 8601 §2.7.1: how many signatures are looked at is for the verifier to say; the others are
 /// neutral, and no key is asked for them.
 #[test]
@@ -137,6 +199,21 @@ fn signatures_beyond_the_bound_are_neutral() {
         assert_eq!(results, want, "{max_signatures}");
     }
     assert_eq!(VerifyRules::default().max_signatures, MAX_SIGNATURES);
+}
+
+/// §6.1: thousands of signatures of others do not push the one of the author's domain out.
+#[test]
+fn the_bound_goes_to_aligned_signatures_first() {
+    let foreign = field(&TAGS.replace("example.com", "example.net"), FROM, BODY);
+    let junk = "DKIM-Signature: nonsense\r\n".repeat(1_000);
+    let fields = format!("{}{junk}{}", foreign.repeat(MAX_SIGNATURES), field(TAGS, FROM, BODY));
+    let message = format!("{fields}{FROM}\r\n{BODY}");
+    let outcomes = outcomes(message.as_bytes(), &KeyAnswer::from_texts([record()]));
+    let (last, others) = outcomes.split_last().unwrap();
+    assert_eq!(*last, pass());
+    let (first, others) = others.split_at(MAX_SIGNATURES - 1);
+    assert!(first.iter().all(|outcome| *outcome == pass()), "{first:?}");
+    assert!(others.iter().all(|outcome| *outcome == Outcome::NotChecked), "{others:?}");
 }
 
 /// §6.1: where not all are looked at, those of the author's domain come first: `d=` that is the domain in From,

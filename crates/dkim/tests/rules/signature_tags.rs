@@ -318,6 +318,24 @@ fn the_identity_lies_in_the_signing_domain() {
     }
 }
 
+/// §3.5 `l=`: what is behind it is open to anyone, and a body that is shorter is not what was signed.
+#[test]
+fn a_length_leaves_the_rest_of_the_body_open() {
+    let with_length = |length: u64, signed: &str| {
+        outcome(format!("{}{FROM}\r\n{BODY}", field(&format!("{TAGS}; l={length}"), FROM, signed)))
+    };
+    let uncovered =
+        |octets| Outcome::Verified(Remarks { uncovered: Some(octets), ..Remarks::default() });
+    assert_eq!(with_length(7, "Hello\r\n"), pass());
+    assert_eq!(with_length(5, "Hello"), uncovered(2));
+    assert_eq!(with_length(0, ""), uncovered(7));
+    assert_eq!(with_length(4, "Help"), Outcome::BodyHashMismatch);
+    // Longer than the body: nothing can be right about it.
+    assert_eq!(with_length(8, "Hello\r\n"), Outcome::LengthBeyondBody);
+    assert_eq!(with_length(8, "Hello\r\nx"), Outcome::BodyCut);
+    assert_eq!(with_length(u64::MAX, "Hello\r\n"), Outcome::LengthBeyondBody);
+}
+
 /// §3.5 `l=`: an unsigned decimal number of up to 76 digits.
 #[test]
 fn a_length_is_a_decimal_number() {

@@ -148,6 +148,7 @@ fn fields_that_come_later_break_what_is_oversigned() {
 fn an_unsigned_signature_says_what_it_is() {
     let header = Header::parse(b"From: Joe <joe@example.com>\r\n").unwrap();
     let mut signing = MessageSigning::start(vec![request()], &header).unwrap();
+    assert_eq!(format!("{signing:?}"), "MessageSigning { signatures: 1, .. }");
     signing.body(BODY.as_bytes());
     let unsigned = signing.finish().remove(0);
     assert_eq!(unsigned.algorithm(), Algorithm::Ed25519Sha256);
