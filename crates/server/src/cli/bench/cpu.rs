@@ -29,7 +29,9 @@ impl Cpu {
 
     /// Which code the RSA of the crypto library takes, if nothing is masked.
     pub(super) fn rsa(&self) -> &'static str {
-        if self.has("avx512ifma") {
+        if cfg!(not(target_arch = "x86_64")) {
+            "what the crypto library has for this kind of processor"
+        } else if self.has("avx512ifma") {
             "AVX-512 IFMA, the fastest there is"
         } else if self.has("adx") && self.has("bmi2") {
             "BMI2 and ADX, less than half as fast as with AVX-512 IFMA"
