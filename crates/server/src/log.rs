@@ -5,7 +5,7 @@
 //! there is no room, or which cannot be written, is dropped and counted ([`lost_lines`]).
 //!
 //! The thread does not wake for every line: that and a system call for each would cost more than the
-//! line itself. It wakes for the first, waits a moment ([`GATHER`]), and writes all that came by then at once.
+//! line itself. It wakes for the first, waits a moment (`GATHER`), and writes all that came by then at once.
 //!
 //! Lines that scripts rely on carry an `event` field: `listening`, `ready`, `message`, `first_api_key`.
 

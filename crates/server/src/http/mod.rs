@@ -9,16 +9,16 @@
 //!   /api/v1/platform                                       v1/platform/
 //! ```
 //!
-//! The folders mirror the paths, one file for each verb. A handler takes a permit ([`auth`]) before
+//! The folders mirror the paths, one file for each verb. A handler takes a permit (`auth`) before
 //! anything else, so that who may do what stands in its signature, and hands the tenant on to each
 //! question it asks the store: what is not the caller's does not exist for it.
 //!
 //! Success is `{"results": …}`, also after a creation always with status 200; a deletion is 204. Errors
-//! have one envelope ([`error`]). A slash at the end of a path is ignored. Unknown query parameters and
+//! have one envelope (`error`). A slash at the end of a path is ignored. Unknown query parameters and
 //! unknown fields of a body are ignored.
 //!
 //! No answer and no log line holds a private key; an API key is in one answer, once, when it is made. A
-//! panic ends one request with a 500, and no request takes longer than [`REQUEST_TIMEOUT`].
+//! panic ends one request with a 500, and no request takes longer than `REQUEST_TIMEOUT`.
 
 mod ambient;
 mod auth;

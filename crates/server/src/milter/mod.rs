@@ -1,7 +1,7 @@
 //! The milter front door: an MTA asks us about each message, and puts in what we answer.
 //!
 //! A listener belongs to a [`Door`], which knows whose mail comes in there. Each connection is a
-//! task of its own around a [`Session`](postseal_wire::milter::Session), and calls the same
+//! task of its own around a [`Session`], and calls the same
 //! [`Signer`] as the SMTP proxy does. The body passes through and is never held.
 //!
 //! What fails on our side is answered 4xx, so that the MTA keeps the message. What breaks the
