@@ -88,7 +88,7 @@ impl FieldSelection {
 /// Oversigned are the fields that a reader sees or that change what the body means; a second one would
 /// be a forgery. Oversigned if present are those that an MTA may add when they are missing. The rest
 /// is signed where it stands: RFC 8058 asks for the List-Unsubscribe fields, RFC 9477 for CFBL-*,
-/// Gmail's feedback loop for Feedback-ID.
+/// Gmail's feedback loop for Feedback-ID, the Certified Senders Alliance for X-CSA-Complaints.
 impl Default for FieldSelection {
     fn default() -> Self {
         Self(Rule::Default)
@@ -448,6 +448,7 @@ const DEFAULT: Classes<'static> = Classes {
         FieldPattern::literal_start("List-"),
         FieldPattern::literal("Feedback-ID"),
         FieldPattern::literal_start("CFBL-"),
+        FieldPattern::literal("X-CSA-Complaints"),
     ],
 };
 

@@ -48,6 +48,9 @@ pub struct Verifier {
 
 impl Verifier {
     /// Reads the signatures in a header. Gives the key records that are needed, each name once.
+    ///
+    /// `now` is the time by which `t=` and `x=` are judged: that at which the message came in, also where it is
+    /// verified later (§3.5 `x=`).
     #[must_use]
     pub fn start(header: &Header<'_>, rules: &VerifyRules, now: UnixTime) -> (Self, Vec<KeyQuery>) {
         let mut start = Start::new(header, now);

@@ -1,10 +1,31 @@
-//! Codes, on which programs rely, and the manual of the project, which has all of them.
+//! What the manual of the project says of this crate: all codes, on which programs rely, and the default fields.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use postseal_dkim::tag_list::TagListError;
-use postseal_dkim::{KeyRecordError, NameError, Outcome, PublicKeyError, Remarks, SignatureError};
+use postseal_dkim::{
+    FieldClasses, FieldName, KeyRecordError, NameError, Outcome, PublicKeyError, Remarks,
+    SignatureError,
+};
+
+/// What is signed unless an operator says otherwise stands where operators look.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the manual is a file")]
+fn the_default_fields_are_in_the_manual() {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let FieldClasses { oversigned, oversigned_if_present, as_present } = FieldClasses::standard();
+    let names = |names: &[FieldName]| names.iter().map(FieldName::to_string).collect::<Vec<_>>();
+    for (list, names) in [
+        ("oversign", names(&oversigned)),
+        ("oversign_if_present", names(&oversigned_if_present)),
+        ("sign", as_present.iter().map(ToString::to_string).collect()),
+    ] {
+        let row = format!("| `{list}` | {} |", names.join(", "));
+        assert!(manual.contains(&row), "{row} is not in the manual");
+    }
+}
 
 /// So that no new one can be left out of the tests below and of the manual at once, the
 /// codes are those of the source: the texts in each function that gives one.

@@ -56,6 +56,7 @@ const NEWSLETTER: &str = "Received: x\r\nReturn-Path: <b@example.com>\r\nFrom: J
     References: j\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\n\
     List-Unsubscribe: <https://example.com/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nList-Id: k\r\n\
     List-Help: l\r\nFeedback-ID: m\r\nCFBL-Address: n\r\nCFBL-Feedback-ID: o\r\nX-Mailer: p\r\n\
+    X-CSA-Complaints: r@example.org\r\n\
     Authentication-Results: q\r\nDKIM-Signature: v=1; d=other.example\r\n";
 
 /// §3.5: the tags that are written, in their order; `x=` and `i=` where they are asked for; never `l=`,
@@ -100,7 +101,8 @@ fn the_default_fields_are_those_that_matter() {
         "From:From:To:To:Cc:Cc:Subject:Subject:Reply-To:Reply-To:MIME-Version:MIME-Version:Content-Type:\
          Content-Type:Content-Transfer-Encoding:Content-Transfer-Encoding:Date:Date:Message-ID:Message-ID:\
          List-Unsubscribe:List-Unsubscribe:List-Unsubscribe-Post:List-Unsubscribe-Post:\
-         Sender:In-Reply-To:References:List-Id:List-Help:Feedback-ID:CFBL-Address:CFBL-Feedback-ID"
+         Sender:In-Reply-To:References:List-Id:List-Help:Feedback-ID:CFBL-Address:CFBL-Feedback-ID:\
+         X-CSA-Complaints"
     );
     // As often as present: several, and in the order of the message.
     let several =
