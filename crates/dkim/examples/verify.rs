@@ -27,7 +27,7 @@ enum LookupError {
 fn main() -> Result<(), Box<dyn Error>> {
     let report = verify(MESSAGE.as_bytes(), &Appendix, now()?)?;
     for signature in &report.signatures {
-        println!("{}: {}", signature.outcome.result(), signature.outcome);
+        println!("{}: {}", signature.outcome.result(), signature.reason());
     }
     let field = ResultsField::of_report(&AuthservId::new("mx.example.net")?, &report);
     print!("{}", str::from_utf8(field.raw())?);

@@ -176,8 +176,8 @@ impl<'a> Header<'a> {
     /// Takes fields that are already apart, from the top, as a milter has them.
     ///
     /// Each is a whole field with its colon, its folding as CRLF and white space, and its final CRLF,
-    /// which may be missing. One that would be several fields in a message, or a part of the one above it, is an
-    /// error: what is decided about a header has to hold for what travels.
+    /// which may be missing. One that would be several fields in a message, a part of the one above it, or the end
+    /// of the header, is an error: what is decided about a header has to hold for what travels.
     pub fn from_fields(fields: Vec<&'a [u8]>) -> Result<Self, HeaderError> {
         if fields.len() > MAX_FIELDS {
             return Err(HeaderError::TooManyFields);
@@ -185,7 +185,9 @@ impl<'a> Header<'a> {
         if fields.iter().map(|field| field.len()).sum::<usize>() > MAX_HEADER_LEN {
             return Err(HeaderError::TooLong);
         }
-        let is_whole = |field: &&[u8]| field_len(field) == field.len();
+        let is_whole = |field: &&[u8]| {
+            !field.is_empty() && !field.starts_with(b"\r\n") && field_len(field) == field.len()
+        };
         let begins_folded = |field: &&[u8]| field.starts_with(b" ") || field.starts_with(b"\t");
         if !fields.iter().all(is_whole) || fields.iter().skip(1).any(begins_folded) {
             return Err(HeaderError::NotOneField);
@@ -322,8 +324,11 @@ pub enum HeaderError {
     /// More than [`MAX_FIELDS`] fields.
     #[error("the header section has more than {MAX_FIELDS} fields")]
     TooManyFields,
-    /// Octets that were given as one field and are several, or continue the one above.
-    #[error("what was given as a header field has a line break that does not fold it")]
+    /// Octets that were given as one field and are none, are several, or continue the one above.
+    #[error(
+        "what was given as a header field is not one: it is empty, begins folded, or has a line break \
+         that does not fold it"
+    )]
     NotOneField,
 }
 
@@ -505,7 +510,7 @@ mod tests {
     fn what_is_given_as_one_field_is_one() {
         let of = |fields: &[&'static [u8]]| Header::from_fields(fields.to_vec()).map(|it| it.len());
         for field in
-            [&b""[..], b"a", b"A: b", b"A: b\r\n", b"A: b\r\n\tc\r\n", b"A: b\nc\rd\r\n", b" a\r\n"]
+            [&b"a"[..], b"A: b", b"A: b\r\n", b"A: b\r\n\tc\r\n", b"A: b\nc\rd\r\n", b" a\r\n"]
         {
             assert_eq!(of(&[field]), Ok(1), "{}", field.escape_ascii());
         }
@@ -513,6 +518,10 @@ mod tests {
         for fields in [
             &[&b"From: a\r\nFrom: b\r\n"[..]][..],
             &[b"From: a\r\n\r\n"],
+            // The empty line behind the header.
+            &[b""],
+            &[b"\r\n"],
+            &[b"From: a\r\n", b"\r\n x\r\n"],
             &[b"\r\n\r\n"],
             &[b"From: a\r\n", b"X: a\r\nb"],
             // It would continue the field above.

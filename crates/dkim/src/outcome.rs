@@ -219,9 +219,6 @@ impl fmt::Display for Remarks {
     }
 }
 
-/// What is said of a key that is marked `t=y`.
-pub(crate) const TESTING: &str = "; the domain is only testing (t=y)";
-
 /// A word of RFC 8601 §2.7.1 for a signature. A message without any has `none`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum AuthResult {
@@ -259,3 +256,6 @@ impl fmt::Display for AuthResult {
         f.pad(self.as_str())
     }
 }
+
+/// What is said of a key that is marked `t=y`.
+pub(crate) const TESTING: &str = "; the domain is only testing (t=y)";

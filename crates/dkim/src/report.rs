@@ -60,8 +60,8 @@ pub struct SignatureReport {
 }
 
 impl SignatureReport {
-    /// Why it ended as it did, in a sentence. One that fails by a key that is marked `t=y` says so, since then a
-    /// receiver is to treat the message as one without a signature (§3.6.1).
+    /// Why it ended as it did, in a sentence. One that fails by a key that is marked `t=y` says so, since a
+    /// receiver is to treat such a message as one without a signature, also then (§3.6.1).
     #[must_use]
     pub fn reason(&self) -> String {
         let outcome = &self.outcome;

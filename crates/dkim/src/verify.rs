@@ -276,7 +276,7 @@ fn choose<'a>(
     choices
 }
 
-/// The domain behind the last `@` of the lowest From field. It only puts signatures into an order, so
+/// The domain behind the last `@` of the lowest From field, outside comments and quotes if there is one. It only puts signatures into an order, so
 /// no more care is needed.
 fn author_domain(header: &Header<'_>) -> Option<DomainName> {
     let value = header.matching(&FieldName::FROM).next()?.value();
@@ -299,7 +299,8 @@ fn last_at(value: &[u8]) -> Option<usize> {
             }
             b'"' if comments == 0 => is_quoted = !is_quoted,
             b'(' if !is_quoted => comments += 1,
-            b')' if !is_quoted => comments = comments.saturating_sub(1),
+            // In quotes there is no comment.
+            b')' => comments = comments.saturating_sub(1),
             b'@' if comments == 0 && !is_quoted => at = Some(place),
             _ => {}
         }

@@ -9,9 +9,9 @@ use postseal_dkim::auth_results::{
     MAX_RESULTS, MAX_TEXT_LEN, MethodResult, Property, ResultWord, Text, WriteError,
 };
 use postseal_dkim::{
-    AuthenticationResults, AuthservId, DomainName, Header, Identity, KeyAnswer, Outcome, Report,
-    ResultsField, Selector, Signature, SignatureError, SignatureReport, UnixTime, Verifier,
-    VerifyRules, split_message,
+    Algorithm, AuthenticationResults, AuthservId, DomainName, Header, Identity, KeyAnswer,
+    KeyRecord, Outcome, Report, ResultsField, Selector, Signature, SignatureError, SignatureReport,
+    UnixTime, Verifier, VerifyRules, key_record_text, split_message,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -273,10 +273,14 @@ fn a_report_is_written_as_a_receiver_would() {
     let mut unreadable = signature_report(b"", Outcome::Malformed(SignatureError::BadVersion));
     (unreadable.signing_domain, unreadable.selector) = (None, None);
     (unreadable.identity, unreadable.algorithm, unreadable.signature) = (None, None, None);
+    let mut testing = signature_report(b"", Outcome::SignatureMismatch);
+    let record = key_record_text(Algorithm::Ed25519Sha256, &[9; 32]) + "; t=y";
+    testing.key = Some(KeyRecord::parse(record.as_bytes()).unwrap());
     let signatures = vec![
         signature_report(&[0xFF; 256], PASS),
         signature_report(&[0; 256], Outcome::BodyHashMismatch),
         unreadable,
+        testing,
     ];
     let field = ResultsField::of_report(&server(), &report(signatures));
     assert_eq!(
@@ -287,7 +291,10 @@ fn a_report_is_written_as_a_receiver_would() {
          dkim=fail reason=\"the body hash did not verify: the body was changed after\r\n \
          signing\" header.d=example.com header.i=@example.com header.s=s1\r\n \
          header.a=rsa-sha256 header.b=AAAAAAAA;\r\n \
-         dkim=permerror reason=\"the signature is unusable: v= is not 1\"\r\n"
+         dkim=permerror reason=\"the signature is unusable: v= is not 1\";\r\n \
+         dkim=fail reason=\"the signature did not verify: a signed field was changed,\r\n \
+         or another key signed; the domain is only testing (t=y)\"\r\n \
+         header.d=example.com header.i=@example.com header.s=s1 header.a=rsa-sha256\r\n"
     );
     let none = ResultsField::of_report(&server(), &report(vec![]));
     assert_eq!(none.raw(), b"Authentication-Results: mx.example.org;\r\n dkim=none\r\n");

@@ -27,26 +27,37 @@ fn the_default_fields_are_in_the_manual() {
     }
 }
 
+/// Each test and each vector that the table of attacks names is there.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the sources are files")]
+fn the_tests_against_attacks_are_there() {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+    let read = |path: &str| std::fs::read_to_string(format!("{own}{path}")).unwrap();
+    let attacks = read("src/manual/attacks.rs");
+    let sources = [sources_in("src"), sources_in("tests")].concat().concat();
+    let mut names = 0;
+    for row in attacks.lines().filter(|line| line.starts_with("//! | ")).skip(1) {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for name in tests.split('`').skip(1).step_by(2) {
+            let is_test = sources.contains(&format!("fn {name}("));
+            let start = name.trim_end_matches('*');
+            let folder = std::fs::read_dir(format!("{own}testdata/vectors")).unwrap();
+            let mut vectors = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            assert!(is_test || vectors.any(|vector| vector.starts_with(start)), "no test {name}");
+            names += 1;
+        }
+    }
+    assert!(names >= 15, "{names}");
+}
+
 /// So that no new one can be left out of the tests below and of the manual at once, the
 /// codes are those of the source: the texts in each function that gives one.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the sources and the manual are files")]
+#[expect(clippy::disallowed_methods, reason = "the manual is a file")]
 fn every_code_in_the_source_is_in_the_manual() {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify.md");
     let manual = std::fs::read_to_string(manual).unwrap();
-    let mut folders = vec![own.into()];
-    let mut codes = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir::<PathBuf>(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                codes.extend(codes_in(&std::fs::read_to_string(path).unwrap()));
-            }
-        }
-    }
+    let codes: Vec<_> = sources_in("src").iter().flat_map(|source| codes_in(source)).collect();
     // As many as there are today, at least: the search finds them.
     assert!(codes.len() >= 72, "{}: {codes:?}", codes.len());
     for code in codes {
@@ -73,6 +84,24 @@ fn every_code_of_a_chain_is_in_the_manual_with_its_result() {
         let row = format!("| `{code}` | `{result}` |");
         assert!(of_chains.contains(&row), "{row} is not in the manual");
     }
+}
+
+/// The texts of all source files in a folder of this crate.
+#[expect(clippy::disallowed_methods, reason = "the sources are files")]
+fn sources_in(folder: &str) -> Vec<String> {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(std::fs::read_to_string(path).expect("a text"));
+            }
+        }
+    }
+    sources
 }
 
 fn codes_in(source: &str) -> Vec<String> {

@@ -233,8 +233,8 @@ fn a_granularity_does_not_count() {
     }
 }
 
-/// §3.6.2.2: the strings of a TXT record are joined with nothing between them, for which the text is given here. With a
-/// space between them, as some software joins them, only what is white space anyway or in base64 survives.
+/// §3.6.2.2: the strings of a TXT record are joined with nothing between them, before a record is read. If some software
+/// joins them with a space, only what is white space anyway or in base64 survives.
 #[test]
 fn a_space_between_the_strings_of_a_record_is_part_of_it() {
     let whole = record();

@@ -98,7 +98,8 @@ fn verify_reports_a_header_full_of_signatures_in_little_memory() -> Result<()> {
                     .spawn()?;
                 process.stdin.take().context("a pipe")?.write_all(message.as_bytes())?;
                 let mut text = process.stdout.take().context("a pipe")?;
-                // It cannot end as long as more is left than a pipe holds.
+                // It cannot end as long as more is left than a pipe holds, so its memory can be asked for while its report
+                // comes out.
                 let (mut memory, mut octets, mut part) = (0, 0, vec![0; 32 << 10]);
                 loop {
                     let read = text.read(&mut part)?;
