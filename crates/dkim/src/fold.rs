@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn phrases_fill_their_lines_and_fold_in_front_of_the_last_white_space_of_a_run() {
+        let folded = |phrase: &str| {
+            let mut field = FoldedField::new("X");
+            field.phrase(phrase);
+            String::from_utf8(field.finish()).unwrap()
+        };
+        // With the name, 71 columns.
+        let word = "a".repeat(68);
+        assert_eq!(folded(&format!("{word} bcde")), format!("X: {word} bcde\r\n"));
+        assert_eq!(folded(&format!("{word} bcdef")), format!("X: {word}\r\n bcdef\r\n"));
+        assert_eq!(folded(&format!("{word} \t bcde")), format!("X: {word} \t\r\n bcde\r\n"));
+    }
+
+    #[test]
     fn folds_phrases_in_front_of_white_space_and_keeps_it() {
         let phrase =
             format!("r=\"{} b  c{}d \t{} \"", "a".repeat(60), " ".repeat(90), "e".repeat(70));
