@@ -276,8 +276,8 @@ fn choose<'a>(
     choices
 }
 
-/// The domain behind the last `@` of the lowest From field, outside comments and quotes if there is one. It only puts signatures into an order, so
-/// no more care is needed.
+/// The domain behind the last `@` of the lowest From field, outside comments and quotes if there is one. It only
+/// puts signatures into an order, so no more care is needed.
 fn author_domain(header: &Header<'_>) -> Option<DomainName> {
     let value = header.matching(&FieldName::FROM).next()?.value();
     let at = last_at(value).or_else(|| memchr::memrchr(b'@', value))?;
