@@ -150,8 +150,9 @@ fn key_record(input: &[u8]) {
         (Mode::Testing, IdentityRule::Exact) => ";t=s:y",
     };
     let has = |name: &str, word: &str| {
-        tags.value(name)
-            .map(|list| list.split(':').any(|entry| entry.trim().to_lowercase() == word))
+        let is_word =
+            |entry: &str| entry.trim_matches([' ', '\t', '\r', '\n']).eq_ignore_ascii_case(word);
+        tags.value(name).map(|list| list.split(':').any(is_word))
     };
     assert_eq!(one.allows_hash_of(SignatureAlgorithm::RsaSha1), has("h", "sha1") != Some(false));
     assert_eq!(
@@ -300,6 +301,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::LAWS;
+
+    /// The key of RFC 8463 §A.2.
+    const RFC8463: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+    #[test]
+    fn white_space_that_mail_does_not_know_is_a_character() {
+        for space in ["\u{a0}", "\u{2000}", "\u{3000}"] {
+            let long = "a".repeat(70);
+            let results =
+                format!("mx; spf=pass smtp.mailfrom=\"{long} {space} {long}@example.com\"");
+            super::results::auth_results(results.as_bytes());
+            let record =
+                format!("k=ed25519; h={space}sha256; s=email{space}; t={space}y; p={RFC8463}");
+            super::key_record(record.as_bytes());
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
