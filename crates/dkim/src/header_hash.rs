@@ -328,6 +328,33 @@ mod tests {
     }
 
     #[test]
+    fn every_name_that_is_compared_counts() {
+        let header = Header::parse(HEADER).unwrap();
+        let mut hashes = HeaderHashes::new(&header);
+        // The search goes up from the bottom; what is not there is looked for in all four fields.
+        for (names, compared) in [(&["Subject"][..], 1), (&["To", "To", "To"], 1 + 9), (&["X"], 14)]
+        {
+            hashes.request(Canon::Relaxed, Hash::Sha256, names.to_vec(), None);
+            assert_eq!(hashes.names_compared(), compared, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn the_room_for_a_long_field_is_not_kept_until_the_body_comes() {
+        for len in [MAX_KEPT / 2, MAX_KEPT, 3 * MAX_KEPT] {
+            let raw = format!("To: {}\r\nFrom: a@example.com\r\n", "x".repeat(len));
+            let header = Header::parse(raw.as_bytes()).unwrap();
+            let mut hashes = HeaderHashes::new(&header);
+            for names in [&["To"][..], &["From", "To"], &["To", "From"]] {
+                hashes.request(Canon::Relaxed, Hash::Sha256, names.to_vec(), None);
+            }
+            for kind in &hashes.kinds {
+                assert!(kind.header.buffer.capacity() <= MAX_KEPT, "{len}: {:?}", kind.names);
+            }
+        }
+    }
+
+    #[test]
     fn long_headers_are_shared_too_and_take_no_memory() {
         let field = format!("To: {}\r\n", "x".repeat(900));
         for fields in [1, 3, 9, 17, 18, 19, 40] {

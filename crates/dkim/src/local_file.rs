@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_public_bounds_are_those_of_the_start() {
-        let bounds = HeaderBounds { octets: FILE_START_LEN - 2, fields: crate::MAX_FIELDS };
+        let bounds = HeaderBounds { octets: MAX_HEADER_LEN, fields: crate::MAX_FIELDS };
         let line = b"0123456789abcde\n";
         let local = line.repeat(MAX_HEADER_LEN / line.len() + 9);
         for head in [&b"A: b\n\n"[..], b"A: b\r\n\r\n", b""] {
@@ -297,6 +297,27 @@ mod tests {
                 };
                 let want = whole(&file, bounds).map(|(fields, _)| fields.len());
                 assert_eq!(read, want, "{} {}", head.escape_ascii(), tail.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_header_fits_into_the_start_and_a_longer_one_is_seen() {
+        let read = |file: &[u8]| {
+            let (start, behind) = file.split_at(FILE_START_LEN);
+            let start = FileStart::new(start.to_vec());
+            let (fields, mut body) = start.message().map(parts)?;
+            body.extend_from_slice(start.rest().to_wire(behind)?);
+            Ok((fields, body))
+        };
+        let bounds = HeaderBounds { octets: MAX_HEADER_LEN, fields: crate::MAX_FIELDS };
+        for (octets, fits) in [(MAX_HEADER_LEN, true), (MAX_HEADER_LEN + 1, false)] {
+            for line_end in ["\r\n", "\n"] {
+                let value = "b".repeat(octets - "A:\r\n".len());
+                let file = ["A:", &value, line_end, line_end, "body"].concat();
+                let got = read(file.as_bytes());
+                assert_eq!(got.is_ok(), fits, "{octets} {line_end:?}");
+                assert!(got == whole(file.as_bytes(), bounds), "{line_end:?}");
             }
         }
     }

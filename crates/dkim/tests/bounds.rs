@@ -150,6 +150,8 @@ fn long_lists_over_many_fields_are_no_product() {
         assert_eq!(outcomes(&report, Outcome::SignatureMismatch), MAX_SIGNATURES);
         let work = report.work;
         assert!(work.names_compared <= MAX_NAMES_COMPARED, "{fields} fields: {work:?}");
+        let least = lists.clone().sum::<usize>() as u64;
+        assert!(work.names_compared >= least, "one for each name: {fields} fields: {work:?}");
         let least: u64 = lists.map(picked).sum();
         let own = MAX_SIGNATURES as u64 * 10_000;
         assert!((least..least + own).contains(&work.header_octets), "{fields} fields: {work:?}");
@@ -183,6 +185,31 @@ fn junk_that_no_verifier_would_take_does_not_go_before_the_authors() {
     let report = verify(&(junk.repeat(3_000) + &valid + &from));
     let read = report.signatures.iter().filter(|one| one.signing_domain.is_some()).count();
     assert!(read <= 2 * MAX_SIGNATURES + 1, "{read}");
+}
+
+#[test]
+fn as_many_names_become_a_labels_as_signatures_are_checked() {
+    let by = |domain: &str, count: usize| {
+        claim("s1", "From", "").replace("d=example.com", &format!("d={domain}")).repeat(count)
+    };
+    let from = "From: joe@b\u{fc}cher.example\r\n";
+    let is_checked = |claims: String| -> Vec<bool> {
+        let report = verify(&(claims + from));
+        report.signatures.iter().map(|one| one.outcome != Outcome::NotChecked).collect()
+    };
+    let (author, other) = ("b\u{fc}cher.example", "b\u{fc}cher.test");
+    // All that are read can be the author's.
+    let checked = is_checked(by("example.net", MAX_SIGNATURES) + &by(author, MAX_SIGNATURES));
+    assert_eq!(checked, [[false; MAX_SIGNATURES], [true; MAX_SIGNATURES]].concat());
+    // One name less than the bound is wasted, and the author's is read; then it is not, unless it is ASCII.
+    for (wasted, author, want) in [
+        (MAX_SIGNATURES - 1, author, true),
+        (MAX_SIGNATURES, author, false),
+        (MAX_SIGNATURES, "xn--bcher-kva.example", true),
+    ] {
+        let checked = is_checked(by(other, wasted) + &by("example.net", 5) + &by(author, 1));
+        assert_eq!(checked.last(), Some(&want), "{wasted} {author}");
+    }
 }
 
 #[test]

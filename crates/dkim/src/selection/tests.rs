@@ -179,3 +179,35 @@ fn fields_are_picked_from_the_bottom() {
         }
     }
 }
+
+#[test]
+fn a_short_header_is_searched_up_to_the_field() {
+    let header = Header::parse(b"From: a\r\nTo: b\r\nTo: c\r\nSubject: d\r\n").unwrap();
+    let index = FieldIndex::new(&header);
+    assert_eq!(index.names_compared(), 0);
+    let mut picker = index.picker_beside(None);
+    let mut sum = 0;
+    for (name, compared) in [("Subject", 1), ("To", 2), ("To", 3), ("To", 4), ("From", 4)] {
+        picker.pick(name.as_bytes());
+        sum += compared;
+        assert_eq!(picker.names_compared(), sum, "{name}");
+    }
+}
+
+#[test]
+fn a_long_header_is_sorted_and_then_searched_by_halves() {
+    let raw: String = (0..1024).map(|place| format!("X-{}: a\r\n", place * 7 % 1024)).collect();
+    let header = Header::parse(raw.as_bytes()).unwrap();
+    let index = FieldIndex::new(&header);
+    // No sort does it with less than n - 1, and a good one with about n log2 n.
+    assert!((1_023..=20_480).contains(&index.names_compared()), "{}", index.names_compared());
+    let mut picker = index.picker_beside(None);
+    let mut before = 0;
+    for name in ["X-0", "x-511", "X-1023", "X-1024", "A", "Z"] {
+        let found = picker.pick(name.as_bytes());
+        let compared = picker.names_compared() - before;
+        // Once for where the name begins, and once for where it ends.
+        assert!((10..=22).contains(&compared), "{name}: {compared}, {found:?}");
+        before = picker.names_compared();
+    }
+}

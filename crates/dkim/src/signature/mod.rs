@@ -304,6 +304,7 @@ mod tests {
         assert_eq!(signature.body_length(), Some(12));
         assert_eq!(signature.signed_at(), Some(UnixTime(1_700_000_000)));
         assert_eq!(signature.expires_at(), Some(UnixTime(1_700_604_800)));
+        assert_eq!(signature.query_methods(), Some("x/y : dns/txt"));
         assert_eq!(signature.copied_fields(), Some("From:a|To:b"));
         assert_eq!(signature.body_hash(), b"123");
         assert_eq!(signature.signature(), b"456");
@@ -331,6 +332,9 @@ mod tests {
         assert_eq!(signature.body_length(), None);
         assert_eq!(signature.identity(), None);
         assert_eq!(signature.signed_at(), None);
+        assert_eq!(signature.expires_at(), None);
+        assert_eq!(signature.query_methods(), None);
+        assert_eq!(signature.copied_fields(), None);
     }
 
     #[test]
