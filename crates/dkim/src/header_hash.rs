@@ -331,7 +331,7 @@ mod tests {
     fn every_name_that_is_compared_counts() {
         let header = Header::parse(HEADER).unwrap();
         let mut hashes = HeaderHashes::new(&header);
-        // The search goes up from the bottom; what is not there is looked for in all four fields.
+        // The search goes up from the bottom; what is not there is looked for in all four fields. The counts go on.
         for (names, compared) in [(&["Subject"][..], 1), (&["To", "To", "To"], 1 + 9), (&["X"], 14)]
         {
             hashes.request(Canon::Relaxed, Hash::Sha256, names.to_vec(), None);

@@ -317,7 +317,7 @@ mod tests {
                 let file = ["A:", &value, line_end, line_end, "body"].concat();
                 let got = read(file.as_bytes());
                 assert_eq!(got.is_ok(), fits, "{octets} {line_end:?}");
-                assert!(got == whole(file.as_bytes(), bounds), "{line_end:?}");
+                assert!(got == whole(file.as_bytes(), bounds), "{octets} {line_end:?}");
             }
         }
     }

@@ -72,10 +72,12 @@ fn armour(input: &[u8]) {
     if let Armour::PrivateKey(body) = found {
         // Where it stands, since the same octets may stand elsewhere too, and partly in its own first line.
         let at = body.as_ptr().addr() - text.as_ptr().addr();
-        let (before, after) = (text.get(..at), text.get(at + body.len()..));
-        let is_armoured = |t: &str| t.ends_with("PRIVATE KEY-----") && t.contains("-----BEGIN ");
-        assert!(before.is_some_and(is_armoured), "it stands behind its first line");
-        assert!(after.is_some_and(|t| t.starts_with("-----END ")), "and in front of its last");
+        let parts = text.get(..at).zip(text.get(at + body.len()..));
+        let (before, after) = parts.expect("the body is a part of the text");
+        let is_armoured = before.ends_with("PRIVATE KEY-----") && before.contains("-----BEGIN ");
+        assert!(is_armoured, "it stands behind its first line");
+        assert!(after.starts_with("-----END "), "and in front of its last");
+        assert!(matches!(pem::find(before), Armour::Nothing | Armour::PublicKey), "none before it");
         assert!(!body.contains("-----END ") && !body.contains("Proc-Type:"));
     }
     // A text without armour, in front, changes nothing.

@@ -301,6 +301,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::LAWS;
+    use crate::auth_results::AuthenticationResults;
+    use crate::key_record::KeyRecord;
 
     /// The key of RFC 8463 §A.2.
     const RFC8463: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
@@ -311,9 +313,12 @@ mod tests {
             let long = "a".repeat(70);
             let results =
                 format!("mx; spf=pass smtp.mailfrom=\"{long} {space} {long}@example.com\"");
+            let read = AuthenticationResults::parse(results.as_bytes()).unwrap();
+            assert_eq!(read.results().len(), 1, "{results}");
             super::results::auth_results(results.as_bytes());
             let record =
                 format!("k=ed25519; h={space}sha256; s=email{space}; t={space}y; p={RFC8463}");
+            assert!(KeyRecord::parse(record.as_bytes()).is_ok(), "{record}");
             super::key_record(record.as_bytes());
         }
     }

@@ -29,9 +29,9 @@ pub(super) fn auth_results(input: &[u8]) {
     for (number, line) in text.split("\r\n").enumerate() {
         assert!(!line.contains(['\r', '\n', '\0']), "{text}");
         // Other white space of Unicode is none of mail (RFC 5234 §B.1).
-        let is_wsp = [' ', '\t'];
-        let holds_more = !line.trim_matches(is_wsp).is_empty();
-        assert!(number == 0 || line.starts_with(is_wsp) && holds_more, "{text}");
+        let wsp = [' ', '\t'];
+        let holds_more = !line.trim_matches(wsp).is_empty();
+        assert!(number == 0 || line.starts_with(wsp) && holds_more, "{text}");
     }
 }
 
