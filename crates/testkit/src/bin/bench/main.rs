@@ -18,6 +18,8 @@ mod cpus;
 mod figures;
 mod floor;
 mod load;
+#[path = "../../../../server/src/cli/bench/sample_mail.rs"]
+mod sample_mail;
 mod subjects;
 
 use std::path::PathBuf;
@@ -25,7 +27,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use postseal_testkit::message::MessageBuilder;
 use tempfile::TempDir;
 
 use crate::cpus::{Cpus, cpu_time, resident};
@@ -173,27 +174,15 @@ pub(crate) struct Message {
     file: PathBuf,
 }
 
-/// Two sizes of a newsletter: a short text, and the usual length with its HTML.
+/// The short text and the newsletter that all benchmarks measure with.
 fn messages(folder: &TempDir) -> Result<[Message; 2]> {
-    let build = |name: &'static str, size: usize, file: &str| -> Result<Message> {
-        let builder = MessageBuilder::simple(
-            &format!("Newsletter <news@{DOMAIN}>"),
-            &format!("reader@{}", load::RECIPIENT_DOMAIN),
-        )
-        .set("Subject", "What is new this week, and what comes next")
-        .field("Reply-To", &format!("answers@{DOMAIN}"))
-        .field("MIME-Version", "1.0")
-        .field("Content-Type", "text/plain; charset=utf-8")
-        .field("Content-Transfer-Encoding", "7bit")
-        .field("List-Unsubscribe", &format!("<https://{DOMAIN}/leave?reader=4711>"))
-        .field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
-        let header = builder.clone().body(b"").build().len();
-        let octets = builder.body_of(size - header).build();
+    let [text, newsletter, _] = sample_mail::samples();
+    let write = |sample: sample_mail::Sample, file: &str| -> Result<Message> {
         let file = folder.path().join(file);
-        std::fs::write(&file, &octets)?;
-        Ok(Message { name, octets, file })
+        std::fs::write(&file, &sample.octets)?;
+        Ok(Message { name: sample.name, octets: sample.octets, file })
     };
-    Ok([build("2 KB", 2 << 10, "2k.eml")?, build("50 KB", 50 << 10, "50k.eml")?])
+    Ok([write(text, "text.eml")?, write(newsletter, "newsletter.eml")?])
 }
 
 /// A program of the same build.
@@ -212,7 +201,7 @@ fn megabytes(octets: u64) -> f64 {
 /// As many as an MTA opens under load.
 const CONNECTIONS: u32 = 64;
 /// Whose mail it is, in all of the daemons.
-const DOMAIN: &str = "bench.test";
+const DOMAIN: &str = sample_mail::SENDING_DOMAIN;
 
 const FULL: Length = Length {
     rounds: 15,

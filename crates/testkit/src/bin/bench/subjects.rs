@@ -95,7 +95,7 @@ address = "{hop}"
 [dns]
 listen = "127.0.0.1:0"
 resolvers = ["{dns}"]
-servers.test = ["{dns}"]
+servers."{DOMAIN}" = ["{dns}"]
 "#,
             data = folder.path().join("data").display().to_string(),
             hop = sink.address(),
