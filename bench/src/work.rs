@@ -31,6 +31,11 @@ impl Operation {
 pub(crate) trait Contestant {
     fn name(&self) -> &str;
 
+    /// Whether it can do that at all.
+    fn does(&self, _: Operation) -> bool {
+        true
+    }
+
     /// Does it so many times; returns the CPU time of all of them. An error if a message does not verify.
     fn run(&mut self, operation: Operation, message: usize, times: u32) -> Result<Duration>;
 

