@@ -5,10 +5,12 @@
 //! key (`p=` empty) is such an error too. Unknown tags, flags, hashes and services are ignored (§3.2),
 //! as is `g=` of RFC 4871.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::algorithm::Algorithm;
-use crate::encoding::{decode_base64, encode_base64};
+use crate::encoding::{decode_base64, decode_quoted, encode_base64};
 use crate::public_key::{PublicKey, PublicKeyError};
 use crate::signature::SignatureAlgorithm;
 use crate::tag_list::{TagList, TagListError, trim_fws};
@@ -21,6 +23,7 @@ pub struct KeyRecord {
     service: Service,
     mode: Mode,
     identity_rule: IdentityRule,
+    notes: Option<Arc<[u8]>>,
 }
 
 impl KeyRecord {
@@ -73,6 +76,8 @@ impl KeyRecord {
             } else {
                 IdentityRule::DomainOrBelow
             },
+            // For people: what cannot be read is no fault of the record.
+            notes: tags.value("n").and_then(decode_quoted).map(Arc::from),
         })
     }
 
@@ -107,6 +112,12 @@ impl KeyRecord {
     #[must_use]
     pub fn identity_rule(&self) -> IdentityRule {
         self.identity_rule
+    }
+
+    /// What the domain says of the key to people, `n=`, decoded. Any octets; none if it cannot be decoded.
+    #[must_use]
+    pub fn notes(&self) -> Option<&[u8]> {
+        self.notes.as_deref()
     }
 }
 
@@ -228,7 +239,8 @@ mod tests {
 
     #[test]
     fn reads_every_tag() {
-        let text = format!("v=DKIM1; h=sha256:x; k=Ed25519; n=hello; p={ED25519}; s=email; t=y:s");
+        let text =
+            format!("v=DKIM1; h=sha256:x; k=Ed25519; n=a=20=3B note; p={ED25519}; s=email; t=y:s");
         let record = KeyRecord::parse(text.as_bytes()).unwrap();
 
         assert_eq!(record.public_key().algorithm(), Algorithm::Ed25519Sha256);
@@ -237,6 +249,7 @@ mod tests {
         assert_eq!(record.service(), Service::Email);
         assert_eq!(record.mode(), Mode::Testing);
         assert_eq!(record.identity_rule(), IdentityRule::Exact);
+        assert_eq!(record.notes(), Some(&b"a ;note"[..]));
     }
 
     #[test]
@@ -249,6 +262,7 @@ mod tests {
         assert_eq!(record.service(), Service::Email);
         assert_eq!(record.mode(), Mode::Production);
         assert_eq!(record.identity_rule(), IdentityRule::DomainOrBelow);
+        assert_eq!(record.notes(), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! | `short_rsa`, `public_key`, `key_record` | the TXT record and the key in it |
 //! | [`canon`] | the form of header and body that is hashed |
 //! | `body_hash`, `selection`, `header_hash` | what is hashed, and which fields |
-//! | `outcome`, `coverage`, `report`, `check`, `key_query` | how a signature ends, what it covers, the way there, and the keys it asks for |
+//! | `outcome`, `coverage`, `copies`, `report`, `check`, `key_query` | how a signature ends, what it covers, the copies of fields in it, the way there, and the keys it asks for |
 //! | `fold`, [`sign`] | from a request to a field |
 //! | [`verify`] | from a message to a report |
 //! | [`auth_results`] | from a report to Authentication-Results, and what others write there |
@@ -42,6 +42,7 @@
 //! | signatures of a message that are read | [`VerifyRules::max_signatures`], 15, usable or not; those whose `d=` is aligned with From first | [`Outcome::NotChecked`] |
 //! | tags of a signature or key record | [`tag_list::MAX_TAGS`], 64 | malformed |
 //! | names in `h=` | [`signature::MAX_SIGNED_FIELDS`], 1,000 | malformed |
+//! | copies in `z=` | [`MAX_COPIES`], 1,000, read only for who asks for [`SignatureReport::details`] | not looked at |
 //! | octets of a label, of a name | [`MAX_LABEL_LEN`], 63; [`MAX_NAME_LEN`], 253, `s=` and `d=` with `_domainkey` between them too | malformed |
 //! | key records that are asked for | one name for each signature that is read, equal names once | |
 //! | octets of a key record | [`MAX_RECORD_LEN`], 4,096 | [`KeyRecordError::TooLong`] |
@@ -86,6 +87,7 @@ pub mod auth_results;
 mod body_hash;
 pub mod canon;
 mod check;
+mod copies;
 mod coverage;
 mod encoding;
 mod field;
@@ -114,6 +116,7 @@ pub use self::algorithm::{
     Algorithm, BadCanonicalization, Canon, Canonicalization, UnknownAlgorithm,
 };
 pub use self::auth_results::{AuthenticationResults, AuthservId, ResultsField};
+pub use self::copies::{CopiedField, Copies, MAX_COPIES};
 pub use self::coverage::{Coverage, SignedName, UnsignedName};
 pub use self::field::{
     Field, FieldName, FieldNameError, Header, HeaderError, MAX_FIELDS, MAX_HEADER_LEN,

@@ -5,8 +5,10 @@
 //! [`SignatureReport::details`]. So a verifier that wants outcomes only pays for no more.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
+use crate::copies::Copies;
 use crate::coverage::Coverage;
 use crate::encoding::encode_base64;
 use crate::field::Header;
@@ -93,7 +95,8 @@ impl SignatureReport {
         }
         let signature = Signature::parse(header.fields().nth(self.field)?.value()).ok()?;
         let coverage = Coverage::of(&signature, self.field, header);
-        Some(SignatureDetails { signature, coverage })
+        let copies = signature.copied_fields().map(|text| Copies::of(text, header));
+        Some(SignatureDetails { signature, coverage, copies })
     }
 }
 
@@ -105,6 +108,22 @@ pub struct SignatureDetails<'a> {
     pub signature: Signature<'a>,
     /// Which fields are covered.
     pub coverage: Coverage<'a>,
+    /// What is in `z=`, if there is one.
+    pub copies: Option<Copies>,
+}
+
+impl<'a> SignatureDetails<'a> {
+    /// The names in `h=` of which there is a copy in `z=` that the header does not have: those fields were changed
+    /// on the way, or taken out. Each once, in the order of `h=`. Nothing vouches for the copies.
+    pub fn fields_unlike_copies(&self) -> impl Iterator<Item = &'a str> + '_ {
+        let copies = self.copies.iter().flat_map(|copies| &copies.fields);
+        let missing: HashSet<_> = copies
+            .filter(|copy| !copy.is_in_header)
+            .map(|copy| copy.name.to_ascii_lowercase())
+            .collect();
+        let signed = self.coverage.signed.iter().map(|signed| signed.name);
+        signed.filter(move |name| missing.contains(&name.to_ascii_lowercase()))
+    }
 }
 
 /// What was hashed for one signature.

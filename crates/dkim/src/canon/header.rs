@@ -43,6 +43,13 @@ pub fn write_signature_field(
     }
 }
 
+/// The relaxed form of a field that need not stand in a header, without a line end.
+pub(crate) fn relaxed_field(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut canonical = Vec::with_capacity(name.len() + value.len() + 1);
+    write_relaxed(name, value, &mut canonical);
+    canonical
+}
+
 fn write_relaxed(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let value_start = write_relaxed_name(name, out);
     write_unfolded(value, value_start, out);

@@ -14,4 +14,5 @@ mod squeeze;
 mod stops;
 
 pub use self::body::CanonicalBody;
+pub(crate) use self::header::relaxed_field;
 pub use self::header::{write_field, write_signature_field};

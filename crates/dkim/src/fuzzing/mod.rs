@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 
+use crate::copies::{CopiedField, Copies, MAX_COPIES};
 use crate::encoding::{decode_base64, decode_quoted, encode_base64, encode_quoted};
 use crate::field::{Header, split_message};
-use crate::key_record::{IdentityRule, KeyRecord, Mode, Service, key_record_text};
+use crate::key_record::{IdentityRule, KeyRecord, MAX_RECORD_LEN, Mode, Service, key_record_text};
 use crate::local_file::{LineEnds, LocalFile};
 use crate::name::{DomainName, MAX_LABEL_LEN, MAX_NAME_LEN, Selector, key_record_name};
 use crate::public_key::{PublicKey, rsa_numbers};
@@ -26,6 +27,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const LAWS: &[Target] = &[
     ("tag_list", tag_list),
     ("signature", signature),
+    ("copied_fields", copied_fields),
     ("key_record", key_record),
     ("public_key", public_key),
     ("header", header),
@@ -126,6 +128,41 @@ fn signature(input: &[u8]) {
     assert_eq!(values(&two), values(&one));
 }
 
+/// The copies in `z=`, which stands in front of a NUL, and which of them are in the header behind it, are what a
+/// slow reading finds; and they read the same when they are written anew.
+fn copied_fields(input: &[u8]) {
+    let end = input.iter().position(|octet| *octet == 0).unwrap_or(input.len());
+    let (text, rest) = input.split_at(end);
+    let message = rest.get(1..).unwrap_or_default();
+    let (Ok(text), Ok((header, _))) = (str::from_utf8(text), Header::of_message(message)) else {
+        return;
+    };
+    let read = Copies::of(text, &header);
+    let (found, unreadable) = slow::copied_fields(text);
+    if found.len() > MAX_COPIES {
+        return;
+    }
+    assert_eq!(read.unreadable, unreadable);
+    assert_eq!(read.fields.len(), found.len());
+    let (fields, _) = slow::fields_and_body(message);
+    for (copy, (name, value)) in read.fields.iter().zip(found) {
+        assert_eq!((&copy.name, &copy.value), (&name, &value));
+        let want = slow::relaxed_field(name.as_bytes(), &value);
+        let is_in_header = fields.iter().any(|field| {
+            let (name, value) = slow::name_and_value(field);
+            slow::relaxed_field(name, value) == want
+        });
+        assert_eq!(copy.is_in_header, is_in_header, "{copy:?}");
+    }
+
+    let written = |copy: &CopiedField| {
+        format!("{}:{}", copy.name, encode_quoted(&copy.value).replace('|', "=7C"))
+    };
+    let entries: Vec<_> = read.fields.iter().map(written).collect();
+    let again = Copies::of(&entries.join("|"), &header);
+    assert_eq!((again.fields, again.unreadable), (read.fields, 0));
+}
+
 /// A key record reads the same when its values are written anew.
 fn key_record(input: &[u8]) {
     let Ok(one) = KeyRecord::parse(input) else { return };
@@ -164,6 +201,10 @@ fn key_record(input: &[u8]) {
     assert_eq!(one.mode() == Mode::Testing, has("t", "y") == Some(true));
     assert_eq!(one.identity_rule() == IdentityRule::Exact, has("t", "s") == Some(true));
 
+    written += &one.notes().map(|n| format!("; n={}", encode_quoted(n))).unwrap_or_default();
+    if written.len() > MAX_RECORD_LEN {
+        return;
+    }
     let two = KeyRecord::parse(written.as_bytes()).expect("what was written is a key record");
     assert_eq!(one, two, "{written}");
 }

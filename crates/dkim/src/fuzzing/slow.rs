@@ -35,6 +35,40 @@ pub(super) fn tag_list(octets: &[u8]) -> Option<Vec<(String, String, Range<usize
     (tags.len() <= crate::tag_list::MAX_TAGS).then_some(tags)
 }
 
+/// The copies of §3.5 `z=` as name and value, and how many entries are none.
+pub(super) fn copied_fields(text: &str) -> (Vec<(String, Vec<u8>)>, usize) {
+    let dense: String = text.chars().filter(|c| !" \t\r\n".contains(*c)).collect();
+    let (mut copies, mut others) = (Vec::new(), 0);
+    for entry in dense.split('|') {
+        match entry.split_once(':').map(|(name, value)| (name, quoted(value))) {
+            Some((name, Some(value)))
+                if !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic()) =>
+            {
+                copies.push((name.to_owned(), value));
+            }
+            _ if entry.is_empty() => {}
+            _ => others += 1,
+        }
+    }
+    (copies, others)
+}
+
+/// DKIM quoted-printable (§2.11) without white space.
+fn quoted(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('=');
+    let mut octets = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, after) = part.split_at_checked(2)?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        octets.push(u8::from_str_radix(digits, 16).ok()?);
+        octets.extend_from_slice(after.as_bytes());
+    }
+    let is_safe = |c: char| !c.is_ascii_control();
+    text.chars().all(is_safe).then_some(octets)
+}
+
 /// The lines of a message, each with its CRLF, which the last may lack.
 fn lines(message: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();

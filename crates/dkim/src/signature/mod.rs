@@ -175,7 +175,8 @@ impl<'a> Signature<'a> {
         self.query_methods
     }
 
-    /// The raw text of `z=`, copies of header fields for diagnosis. They are never used to verify.
+    /// The raw text of `z=`, copies of header fields for diagnosis. They are never used to verify;
+    /// [`SignatureDetails::copies`](crate::SignatureDetails::copies) has them decoded.
     #[must_use]
     pub fn copied_fields(&self) -> Option<&'a str> {
         self.copied_fields

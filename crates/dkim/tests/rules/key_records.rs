@@ -97,6 +97,21 @@ fn notes_do_not_count() {
     }
 }
 
+/// §3.6.1 `n=`, §2.11: notes are in DKIM quoted-printable.
+#[test]
+fn notes_are_decoded() {
+    for (n, want) in [
+        ("", Some("")),
+        ("our=20first\t key", Some("our firstkey")),
+        ("b=C3=BCcher", Some("bücher")),
+        ("=3B=3D", Some(";=")),
+        ("=20=ZZ=", None),
+    ] {
+        let record = KeyRecord::parse(format!("{}; n={n}", record()).as_bytes()).unwrap();
+        assert_eq!(record.notes(), want.map(str::as_bytes), "{n}");
+    }
+}
+
 /// §3.6.1 `p=`: required; empty is a revoked key; white space counts for nothing.
 #[test]
 fn the_key_is_there_or_revoked() {

@@ -2,7 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use postseal_dkim::SignatureError::{self, *};
-use postseal_dkim::{Algorithm, NameError, Outcome, Remarks, Signature, UnixTime};
+use postseal_dkim::{
+    Algorithm, Header, NameError, Outcome, Remarks, Signature, UnixTime, Verifier, VerifyRules,
+};
 
 use crate::by_hand::{
     BODY, FROM, NOW, TAGS, body_hash, field, outcome, outcome_by, outcome_of, pass,
@@ -433,4 +435,31 @@ fn copied_fields_do_not_count() {
         "v=1; a=rsa-sha256; d=example.com; s=s1; h=From; bh=MTIz; b=NDU2; z=From:a|\r\n To:b";
     let signature = Signature::parse(text.as_bytes()).unwrap();
     assert_eq!(signature.copied_fields(), Some("From:a|\r\n To:b"));
+}
+
+/// §3.5 `z=`, §2.11: copies in DKIM quoted-printable, parted by bars, told beside what the header has now.
+#[test]
+fn copied_fields_are_read() {
+    let field = "DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=s1; h=Subject:From:To:X; bh=MTIz; b=NDU2;\r\n \
+        z=Subject:=20demo=20=7C\r\n\t=20run=3B|\r\n From:joe@example.com|Y:gone|x:1|X:2|no copy\r\n";
+    let raw = format!("{field}SUBJECT: demo |\r\n\trun;\r\nFrom: eve@example.com\r\nX: 2\r\n");
+    let header = Header::parse(raw.as_bytes()).unwrap();
+    let report = Verifier::start(&header, &VerifyRules::default(), NOW).0.finish();
+    let details = report.signatures[0].details(&header).unwrap();
+    let copies = details.copies.as_ref().unwrap();
+    let told: Vec<_> = copies
+        .fields
+        .iter()
+        .map(|copy| (copy.name.as_str(), copy.value.as_slice(), copy.is_in_header))
+        .collect();
+    let want = [
+        ("Subject", &b" demo | run;"[..], true),
+        ("From", b"joe@example.com", false),
+        ("Y", b"gone", false),
+        ("x", b"1", false),
+        ("X", b"2", true),
+    ];
+    assert_eq!((told.as_slice(), copies.unreadable), (&want[..], 1));
+    let changed: Vec<_> = details.fields_unlike_copies().collect();
+    assert_eq!(changed, ["From", "X"]);
 }
