@@ -32,6 +32,20 @@ impl OpenDkim {
     ///
     /// When `tests/install-peers` has not run, or it does not start.
     pub fn start(key: &KeyPair, signing_domain: &str, selector: &str) -> Result<Self> {
+        Self::start_with(key, signing_domain, selector, "")
+    }
+
+    /// The same, with more lines of configuration.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn start_with(
+        key: &KeyPair,
+        signing_domain: &str,
+        selector: &str,
+        more: &str,
+    ) -> Result<Self> {
         let root = peers::debian_root()?;
         let folder = TempDir::with_prefix_in("opendkim-", root.join("srv"))?;
         let inside =
@@ -50,6 +64,7 @@ RequireSafeKeys no
 Canonicalization relaxed/relaxed
 InternalHosts 127.0.0.1
 PidFile {inside}/pid
+{more}
 "
         );
         std::fs::write(folder.path().join("opendkim.conf"), config)?;

@@ -14,6 +14,7 @@ mod serve;
 mod sign;
 mod verify;
 mod verify_json;
+mod verify_reason;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use postseal_dkim::{DomainName, Header, Report, SignatureReport, UnixTime, Verif
 use super::key_lookup::KeyArgs;
 use super::message_input::{self, Reading};
 use super::sign::CANNOT_WRITE;
+use super::verify_reason::reason;
 use super::{cannot, verify_json};
 use crate::clock;
 
@@ -76,13 +77,13 @@ impl<W: Write> Reading for Verifying<'_, W> {
         if self.json {
             verify_json::write(&report, header, self.output).context(CANNOT_WRITE)?;
         } else {
-            self.output.write_all(in_lines(&report).as_bytes()).context(CANNOT_WRITE)?;
+            self.output.write_all(in_lines(&report, header).as_bytes()).context(CANNOT_WRITE)?;
         }
         Ok(report)
     }
 }
 
-fn in_lines(report: &Report) -> String {
+fn in_lines(report: &Report, header: &Header<'_>) -> String {
     if report.signatures.is_empty() {
         return "none\n".to_owned();
     }
@@ -93,7 +94,7 @@ fn in_lines(report: &Report) -> String {
         let selector = selector.as_ref().map_or("-", |selector| selector.as_str());
         let algorithm = algorithm.as_deref().unwrap_or("-");
         let result = outcome.result();
-        let reason = signature.reason();
+        let reason = reason(signature, signature.details(header).as_ref());
         writeln!(lines, "{result} d={domain} s={selector} a={algorithm} {reason}")
             .expect("a string takes all that is written");
     }
@@ -226,13 +227,16 @@ Joe.
                     "unsigned": [{ "name": "DKIM-Signature", "fields": 1 }],
                     "lines_without_name": 0,
                 },
+                "copies": null,
                 "body": {
                     "octets": CANONICAL_BODY.len(),
                     "octets_covered": CANONICAL_BODY.len(),
                     "declared_hash": body_hash,
                     "computed_hash": body_hash,
                 },
-                "key": { "type": "ed25519", "bits": 256, "is_testing": false, "is_strict": false },
+                "key": {
+                    "type": "ed25519", "bits": 256, "is_testing": false, "is_strict": false, "notes": null,
+                },
             }, {
                 "result": "permerror",
                 "domain": null,
@@ -246,6 +250,7 @@ Joe.
                 "key_name": null,
                 "tags": null,
                 "header": null,
+                "copies": null,
                 "body": null,
                 "key": null,
             }],
@@ -323,6 +328,60 @@ Joe.
             value["header"]["signed"][2],
             json!({ "name": "subject", "hashed": 2, "empty": 0 })
         );
+    }
+
+    #[test]
+    fn copies_tell_what_was_changed() {
+        let copies = "t=1528637909; z=Subject:Is=20dinner=20ready?|From:Eve=07|X:1|To:Suzie=20\
+            Q=20<suzie@shopping.example.net>|=;";
+        let message = MESSAGE.replacen("t=1528637909;", copies, 1);
+        let (text, _) = verified(RECORD, &[], &message).unwrap();
+        let line = text.lines().next().unwrap();
+        let told = "another key signed; by the copies in z=, what was signed had another from";
+        assert!(line.ends_with(told), "{text}");
+
+        let (text, _) =
+            verified(RECORD, &["--json"], &message.replacen("Is d", "[x] Is d", 1)).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let signature = &value["signatures"][0];
+        let reason = signature["reason"].as_str().unwrap();
+        assert!(reason.ends_with("what was signed had another from, subject"), "{text}");
+        let copy = |name: &str, value: &str, is_in_header: bool| json!({ "name": name, "value": value, "is_in_header": is_in_header });
+        let want = [
+            copy("Subject", "Is dinner ready?", false),
+            copy("From", "Eve\u{7}", false),
+            copy("X", "1", false),
+            copy("To", "Suzie Q <suzie@shopping.example.net>", true),
+        ];
+        assert_eq!(signature["copies"], json!({ "fields": want, "unreadable": 1 }));
+
+        // Where the body is what was changed, they say nothing.
+        let (text, _) = verified(RECORD, &[], &message.replacen("Joe.", "Jim.", 1)).unwrap();
+        assert!(
+            text.lines().next().unwrap().ends_with("the body was changed after signing"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_line_has_five_names_at_most() {
+        let names = "from : to : subject : date : message-id : a : b";
+        let copies =
+            names.split(" : ").map(|name| format!("{name}:x")).collect::<Vec<_>>().join("|");
+        let h = format!("; z={copies}; h={names};");
+        let (start, end) = MESSAGE.split_once(" h=").unwrap();
+        let message = format!("{start} {}{}", &h[2..], end.split_once(';').unwrap().1);
+        let (text, _) = verified(RECORD, &[], &message).unwrap();
+        let line = text.lines().next().unwrap();
+        assert!(line.ends_with("another from, to, subject, date, message-id and more"), "{text}");
+    }
+
+    #[test]
+    fn notes_of_a_key_are_told() {
+        let dns = RECORD.replace("k=ed25519", "k=ed25519; n=old=20key=FF");
+        let (text, _) = verified(&dns, &["--json"], MESSAGE).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["signatures"][0]["key"]["notes"], "old key\u{FFFD}");
     }
 
     #[test]

@@ -3,15 +3,18 @@
 //!
 //! It is written signature by signature, since a hostile header makes long lists for each of them.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postseal_dkim::{
-    DomainName, Hashed, Header, IdentityRule, KeyRecord, Mode, Report, Selector, Signature,
-    SignatureReport, SignedName, UnixTime, UnsignedName, key_record_name,
+    CopiedField, Copies, DomainName, Hashed, Header, IdentityRule, KeyRecord, Mode, Report,
+    Selector, Signature, SignatureReport, SignedName, UnixTime, UnsignedName, key_record_name,
 };
 use serde::{Serialize, Serializer};
+
+use super::verify_reason::reason;
 
 /// Writes the report on the message with that header.
 pub(super) fn write(
@@ -70,7 +73,7 @@ impl Serialize for One<'_> {
             domain: report.signing_domain.as_ref().map(DomainName::as_str),
             selector: report.selector.as_ref().map(Selector::as_str),
             algorithm: report.algorithm.as_deref(),
-            reason: report.reason(),
+            reason: reason(report, details.as_ref()),
             code: report.outcome.code(),
             cause: report.outcome.cause(),
             remarks: report.remarks().collect(),
@@ -83,6 +86,7 @@ impl Serialize for One<'_> {
                 unsigned: details.coverage.unsigned.iter().map(UnsignedJson::new).collect(),
                 lines_without_name: details.coverage.lines_without_name,
             }),
+            copies: details.as_ref().and_then(|it| it.copies.as_ref()).map(CopiesJson::new),
             body: signature.map(|signature| BodyJson::new(signature, report.hashed)),
             key: report.key.as_ref().map(KeyJson::new),
         };
@@ -104,6 +108,7 @@ struct SignatureJson<'a> {
     key_name: Option<&'a str>,
     tags: Option<TagsJson<'a>>,
     header: Option<HeaderJson<'a>>,
+    copies: Option<CopiesJson<'a>>,
     body: Option<BodyJson>,
     key: Option<KeyJson>,
 }
@@ -172,6 +177,35 @@ impl<'a> UnsignedJson<'a> {
 }
 
 #[derive(Serialize)]
+struct CopiesJson<'a> {
+    fields: Vec<CopyJson<'a>>,
+    unreadable: usize,
+}
+
+impl<'a> CopiesJson<'a> {
+    fn new(copies: &'a Copies) -> Self {
+        Self {
+            fields: copies.fields.iter().map(CopyJson::new).collect(),
+            unreadable: copies.unreadable,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CopyJson<'a> {
+    name: &'a str,
+    value: Cow<'a, str>,
+    is_in_header: bool,
+}
+
+impl<'a> CopyJson<'a> {
+    fn new(copy: &'a CopiedField) -> Self {
+        let CopiedField { name, value, is_in_header, .. } = copy;
+        Self { name, value: String::from_utf8_lossy(value), is_in_header: *is_in_header }
+    }
+}
+
+#[derive(Serialize)]
 struct BodyJson {
     octets: Option<u64>,
     octets_covered: Option<u64>,
@@ -197,6 +231,7 @@ struct KeyJson {
     bits: u32,
     is_testing: bool,
     is_strict: bool,
+    notes: Option<String>,
 }
 
 impl KeyJson {
@@ -207,6 +242,7 @@ impl KeyJson {
             bits: key.rsa_bits().unwrap_or(ED25519_BITS),
             is_testing: record.mode() == Mode::Testing,
             is_strict: record.identity_rule() == IdentityRule::Exact,
+            notes: record.notes().map(|notes| String::from_utf8_lossy(notes).into_owned()),
         }
     }
 }
