@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::canon::relaxed_field;
 use crate::encoding::decode_quoted;
-use crate::field::{Header, is_field_name};
+use crate::field::{Header, end_of_name};
 
 /// The copies in `z=` of one signature.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -65,7 +65,7 @@ impl CopiedField {
     /// `hdr-name ":" qp-hdr-value` of §3.5, without white space.
     fn parse(entry: &str) -> Option<Self> {
         let (name, value) = entry.split_once(':')?;
-        if !is_field_name(name.as_bytes()) {
+        if name.is_empty() || end_of_name(name.as_bytes()).is_some() {
             return None;
         }
         Some(Self { name: name.to_owned(), value: decode_quoted(value)?, is_in_header: false })

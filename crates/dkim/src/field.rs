@@ -384,8 +384,7 @@ pub(crate) fn start_of_name(name: &[u8]) -> u64 {
 /// The bit that tells upper from lower case, in each of eight octets.
 const CASE_BITS: u64 = u64::from_le_bytes([0x20; 8]);
 
-/// Says whether the octets are a field name (RFC 5322 §3.6.8).
-pub(crate) const fn is_field_name(name: &[u8]) -> bool {
+const fn is_field_name(name: &[u8]) -> bool {
     let mut rest = name;
     while let [octet, tail @ ..] = rest {
         if !is_name_octet(*octet) {

@@ -45,7 +45,7 @@ pub fn write_signature_field(
 
 /// The relaxed form of a field that need not stand in a header, without a line end.
 pub(crate) fn relaxed_field(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut canonical = Vec::with_capacity(name.len() + value.len() + 1);
+    let mut canonical = Vec::new();
     write_relaxed(name, value, &mut canonical);
     canonical
 }
