@@ -56,8 +56,8 @@ async fn kills_of_the_proxy_and_of_the_next_hop_lose_nothing() -> Result<()> {
                 let kind = (random.number() % 4) as usize;
                 by_kind[kind] += 1;
                 front.close_gate();
-                // Somebody stands between DATA and the content.
-                front.wait_until(|front| front.at_gate >= 1)?;
+                // Somebody stands between DATA and the content, and nobody's answer is still to come.
+                front.wait_until(FrontState::is_still)?;
                 let end =
                     if kind == STORE_AND_CLOSE { Action::StoreAndClose } else { Action::Stall };
                 platform.sink.always(Stage::EndOfData, end);
@@ -147,7 +147,7 @@ async fn kill_the_milter(messages: u64, kills: u64) -> Result<()> {
             for round in 0..kills {
                 ledger.wait_for(messages * (round + 1) / (kills + 1))?;
                 front.close_gate();
-                front.wait_until(|front| front.at_gate >= 1)?;
+                front.wait_until(FrontState::is_still)?;
                 platform.daemon.signal("STOP")?;
                 let acknowledged = ledger.acknowledged();
                 front.open_gate();
@@ -225,10 +225,7 @@ impl Senders<'_> {
             // A daemon that starts again takes a moment; an MTA would wait for minutes.
             while !self.ledger.is_stopped() {
                 match self.send(&mut client, number) {
-                    Ok(true) => {
-                        self.ledger.acknowledge();
-                        break;
-                    }
+                    Ok(true) => break,
                     // Postfix asks no filter again on a connection on which it has lost one.
                     Ok(false) if self.login.is_none() => client = None,
                     Ok(false) => {}
@@ -244,7 +241,7 @@ impl Senders<'_> {
         }
     }
 
-    /// Sends a message; says whether it was acknowledged. An error is a broken connection.
+    /// Sends a message; counts it and says so if it was acknowledged. An error is a broken connection.
     fn send(self, client: &mut Option<SmtpClient>, number: u64) -> Result<bool> {
         let connection = match client {
             Some(connection) => connection,
@@ -268,12 +265,17 @@ impl Senders<'_> {
                 return is_later(connection, &reply.text());
             }
         }
-        self.front.pass_gate();
+        let _past_gate = self.front.pass_gate();
         self.ledger.in_flight(number);
         connection.write_raw(&stuffed(&numbered(number)))?;
         let _waiting = self.front.wait_for_answer();
         let reply = connection.read_reply()?;
-        if reply.is_positive() { Ok(true) } else { is_later(connection, &reply.text()) }
+        if reply.is_positive() {
+            self.ledger.acknowledge();
+            Ok(true)
+        } else {
+            is_later(connection, &reply.text())
+        }
     }
 }
 
@@ -303,8 +305,16 @@ struct FrontState {
     is_closed: bool,
     /// Senders that wait at the gate.
     at_gate: usize,
+    /// Senders that went through and have no answer yet that is counted.
+    past_gate: usize,
     /// Senders that have sent the final dot and have no answer.
     unanswered: usize,
+}
+
+impl FrontState {
+    fn is_still(&self) -> bool {
+        self.at_gate >= 1 && self.past_gate == 0
+    }
 }
 
 impl Front {
@@ -336,7 +346,8 @@ impl Front {
         self.change(|state| state.is_closed = false);
     }
 
-    fn pass_gate(&self) {
+    /// The sender is past the gate until what this gives is dropped.
+    fn pass_gate(&self) -> PastGate<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.at_gate += 1;
         self.changed.notify_all();
@@ -344,6 +355,8 @@ impl Front {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.at_gate -= 1;
+        state.past_gate += 1;
+        PastGate(self)
     }
 
     /// Counts a sender as waiting until the answer to this is dropped.
@@ -367,6 +380,14 @@ impl Front {
                 self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
+    }
+}
+
+struct PastGate<'a>(&'a Front);
+
+impl Drop for PastGate<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| state.past_gate -= 1);
     }
 }
 
