@@ -1,4 +1,4 @@
-//! Libraries in other languages: a process each, which is told over a pipe what to do and tells back how much
+//! Libraries that are not linked in here: a process each, which is told over a pipe what to do and tells back how much
 //! CPU time that took.
 //!
 //! ```text
