@@ -10,13 +10,13 @@ use crate::encoding::decode_quoted;
 use crate::field::{Header, end_of_name};
 
 /// The copies in `z=` of one signature.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Copies {
     /// Those that can be read, in their order, at most [`MAX_COPIES`].
     pub fields: Vec<CopiedField>,
-    /// How many entries are no copies, or stand behind that many. Empty ones are nothing.
-    pub unreadable: usize,
+    /// How many entries are no copies, or stand behind as many copies. Empty ones do not count.
+    pub left_out: usize,
 }
 
 /// The copy of one field.
@@ -28,36 +28,38 @@ pub struct CopiedField {
     /// What stood behind the colon, decoded. Any octets.
     pub value: Vec<u8>,
     /// Whether the header has a field that is the same in relaxed canonicalization (§3.4.2): of this name in
-    /// any case, and of this value but for folds and the amount of white space.
+    /// any case, and of this value but for folds and the amount of white space. So also where the signature asks for
+    /// simple: signers do not copy white space to the octet.
     pub is_in_header: bool,
 }
 
 impl Copies {
     /// Reads the text of `z=`, and looks for each copy in the header.
     pub(crate) fn of(text: &str, header: &Header<'_>) -> Self {
-        let mut this = Self::default();
-        // §3.5 `sig-z-tag`: entries are parted by bars, and a bar in a value is encoded. White space counts for
-        // nothing, also where none may stand: OpenDKIM folds in the middle of names and of `=XX`. And it leaves an
-        // empty entry for a field that is too long for it.
+        let (mut fields, mut left_out) = (Vec::new(), 0);
+        // §3.5 `sig-z-tag`: entries are parted by bars, and a bar in a value is encoded. White space may be anywhere
+        // and is taken out first; OpenDKIM folds in the middle of names and of `=XX`. And it leaves an empty entry
+        // for a field that is too long for it.
         let entries = text.split('|').map(|entry| entry.split([' ', '\t', '\r', '\n']).collect());
         for entry in entries.filter(|entry: &String| !entry.is_empty()) {
-            match CopiedField::parse(&entry) {
-                Some(copy) if this.fields.len() < MAX_COPIES => this.fields.push(copy),
-                Some(_) | None => this.unreadable += 1,
+            let has_room = fields.len() < MAX_COPIES;
+            match has_room.then(|| CopiedField::parse(&entry)).flatten() {
+                Some(copy) => fields.push(copy),
+                None => left_out += 1,
             }
         }
-        let names: HashSet<_> =
-            this.fields.iter().map(|copy| copy.name.to_ascii_lowercase().into_bytes()).collect();
+        let names: HashSet<Vec<u8>> =
+            fields.iter().map(|copy| copy.name.to_ascii_lowercase().into_bytes()).collect();
         let present: HashSet<_> = header
             .fields()
             .filter(|field| names.contains(&field.name().to_ascii_lowercase()))
             .map(|field| relaxed_field(field.name(), field.value()))
             .collect();
-        for copy in &mut this.fields {
+        for copy in &mut fields {
             let canonical = relaxed_field(copy.name.as_bytes(), &copy.value);
             copy.is_in_header = present.contains(&canonical);
         }
-        this
+        Self { fields, left_out }
     }
 }
 
@@ -79,7 +81,7 @@ pub const MAX_COPIES: usize = 1_000;
 mod tests {
     use super::*;
 
-    /// `name=value` of each copy, with a sign for one that the header does not have, and how many are unreadable.
+    /// `name=value` of each copy, with a sign for one that the header does not have, and how many entries are left out.
     fn read(text: &str, header: &str) -> (String, usize) {
         let header = Header::parse(header.as_bytes()).unwrap();
         let copies = Copies::of(text, &header);
@@ -87,12 +89,12 @@ mod tests {
             let sign = if copy.is_in_header { "" } else { "!" };
             format!("{sign}{}={}", copy.name, copy.value.escape_ascii())
         });
-        (shown.collect::<Vec<_>>().join("|"), copies.unreadable)
+        (shown.collect::<Vec<_>>().join("|"), copies.left_out)
     }
 
     #[test]
     fn copies_are_read_by_the_grammar() {
-        for (text, want, unreadable) in [
+        for (text, want, left_out) in [
             // The example of §3.5.
             (
                 "From:foo@eng.example.net|To:joe@example.com|\r\n\
@@ -110,7 +112,7 @@ mod tests {
             ("ü:a", "", 1),
             ("A:ü", "!A=\\xc3\\xbc", 0),
         ] {
-            assert_eq!(read(text, ""), (want.to_owned(), unreadable), "{text}");
+            assert_eq!(read(text, ""), (want.to_owned(), left_out), "{text}");
         }
     }
 
@@ -136,7 +138,7 @@ mod tests {
         let text = vec!["X:1"; MAX_COPIES + 2].join("|");
         let header = Header::parse(b"X: 1\r\n").unwrap();
         let copies = Copies::of(&text, &header);
-        assert_eq!((copies.fields.len(), copies.unreadable), (MAX_COPIES, 2));
+        assert_eq!((copies.fields.len(), copies.left_out), (MAX_COPIES, 2));
         assert!(copies.fields.iter().all(|copy| copy.is_in_header));
     }
 }

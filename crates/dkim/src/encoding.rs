@@ -1,4 +1,5 @@
-//! The two text encodings of tag values: base64 and DKIM quoted-printable (§2.10, §2.11).
+//! The text encodings of tag values: base64, DKIM quoted-printable (§2.10, §2.11), and the quoted-printable of
+//! MIME, in which the notes of a key are (§3.6.1 `n=`).
 //!
 //! Folding white space inside either counts for nothing.
 
@@ -67,6 +68,30 @@ pub(crate) fn decode_quoted(value: &str) -> Option<Vec<u8>> {
         }
     }
     Some(decoded)
+}
+
+/// Decodes the `qp-section` of RFC 2045 §6.7, in which white space is text. As that section says of decoders, an equals
+/// sign without two hexadecimal digits stays as it is.
+pub(crate) fn decode_qp_section(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [octet, after @ ..] = rest {
+        let quoted = match rest {
+            [b'=', high, low, ..] => hex_digit(*high).zip(hex_digit(*low)),
+            _ => None,
+        };
+        match quoted {
+            Some((high, low)) => {
+                decoded.push(high * 16 + low);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(*octet);
+                rest = after;
+            }
+        }
+    }
+    decoded
 }
 
 /// Encodes octets as DKIM quoted-printable: all that is not a safe character becomes `=XX`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::algorithm::Algorithm;
-use crate::encoding::{decode_base64, decode_quoted, encode_base64};
+use crate::encoding::{decode_base64, decode_qp_section, encode_base64};
 use crate::public_key::{PublicKey, PublicKeyError};
 use crate::signature::SignatureAlgorithm;
 use crate::tag_list::{TagList, TagListError, trim_fws};
@@ -23,6 +23,7 @@ pub struct KeyRecord {
     service: Service,
     mode: Mode,
     identity_rule: IdentityRule,
+    /// Shared, so that cloning stays cheap.
     notes: Option<Arc<[u8]>>,
 }
 
@@ -76,8 +77,7 @@ impl KeyRecord {
             } else {
                 IdentityRule::DomainOrBelow
             },
-            // For people: what cannot be read is no fault of the record.
-            notes: tags.value("n").and_then(decode_quoted).map(Arc::from),
+            notes: tags.value("n").map(decode_qp_section).map(Arc::from),
         })
     }
 
@@ -114,7 +114,7 @@ impl KeyRecord {
         self.identity_rule
     }
 
-    /// What the domain says of the key to people, `n=`, decoded. Any octets; none if it cannot be decoded.
+    /// What the domain says of the key to people, `n=`, decoded. Any octets.
     #[must_use]
     pub fn notes(&self) -> Option<&[u8]> {
         self.notes.as_deref()
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn reads_every_tag() {
         let text =
-            format!("v=DKIM1; h=sha256:x; k=Ed25519; n=a=20=3B note; p={ED25519}; s=email; t=y:s");
+            format!("v=DKIM1; h=sha256:x; k=Ed25519; n=a=20=3B  note; p={ED25519}; s=email; t=y:s");
         let record = KeyRecord::parse(text.as_bytes()).unwrap();
 
         assert_eq!(record.public_key().algorithm(), Algorithm::Ed25519Sha256);
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(record.service(), Service::Email);
         assert_eq!(record.mode(), Mode::Testing);
         assert_eq!(record.identity_rule(), IdentityRule::Exact);
-        assert_eq!(record.notes(), Some(&b"a ;note"[..]));
+        assert_eq!(record.notes(), Some(&b"a ;  note"[..]));
     }
 
     #[test]

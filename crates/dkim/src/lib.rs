@@ -42,7 +42,7 @@
 //! | signatures of a message that are read | [`VerifyRules::max_signatures`], 15, usable or not; those whose `d=` is aligned with From first | [`Outcome::NotChecked`] |
 //! | tags of a signature or key record | [`tag_list::MAX_TAGS`], 64 | malformed |
 //! | names in `h=` | [`signature::MAX_SIGNED_FIELDS`], 1,000 | malformed |
-//! | copies in `z=` | [`MAX_COPIES`], 1,000, read only for who asks for [`SignatureReport::details`] | not looked at |
+//! | copies in `z=` | [`MAX_COPIES`], 1,000, read for who asks for [`SignatureReport::details`] | counted |
 //! | octets of a label, of a name | [`MAX_LABEL_LEN`], 63; [`MAX_NAME_LEN`], 253, `s=` and `d=` with `_domainkey` between them too | malformed |
 //! | key records that are asked for | one name for each signature that is read, equal names once | |
 //! | octets of a key record | [`MAX_RECORD_LEN`], 4,096 | [`KeyRecordError::TooLong`] |
@@ -54,6 +54,9 @@
 //! | octets of the body hashed | the body four times, once for each canonicalization and hash function; signatures that differ in `l=` share a hash | |
 //! | octets of the body made canonical | the body twice, once simple and once relaxed | |
 //! | memory | the decoded `b=` and `bh=`, an index of the fields, a report for each signature; nothing of the body | |
+//!
+//! Whoever asks for [`SignatureReport::details`] reads the field again, and with `z=` in it makes a copy of that and of the
+//! fields that it names.
 //!
 //! All else is one pass over the header section to cut fields, and one or two over the signatures that are
 //! not checked, for what a report says of them.

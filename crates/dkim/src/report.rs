@@ -113,8 +113,8 @@ pub struct SignatureDetails<'a> {
 }
 
 impl<'a> SignatureDetails<'a> {
-    /// The names in `h=` of which there is a copy in `z=` that the header does not have: those fields were changed
-    /// on the way, or taken out. Each once, in the order of `h=`. Nothing vouches for the copies.
+    /// The names in `h=` of which there is a copy in `z=` that the header does not have: by that copy, a field of this
+    /// name was changed since, or is gone. Each once, in the order of `h=`. Nothing vouches for the copies.
     pub fn fields_unlike_copies(&self) -> impl Iterator<Item = &'a str> + '_ {
         let copies = self.copies.iter().flat_map(|copies| &copies.fields);
         let missing: HashSet<_> = copies

@@ -138,11 +138,11 @@ fn copied_fields(input: &[u8]) {
         return;
     };
     let read = Copies::of(text, &header);
-    let (found, unreadable) = slow::copied_fields(text);
+    let (found, left_out) = slow::copied_fields(text);
     if found.len() > MAX_COPIES {
         return;
     }
-    assert_eq!(read.unreadable, unreadable);
+    assert_eq!(read.left_out, left_out);
     assert_eq!(read.fields.len(), found.len());
     let (fields, _) = slow::fields_and_body(message);
     for (copy, (name, value)) in read.fields.iter().zip(found) {
@@ -160,7 +160,7 @@ fn copied_fields(input: &[u8]) {
     };
     let entries: Vec<_> = read.fields.iter().map(written).collect();
     let again = Copies::of(&entries.join("|"), &header);
-    assert_eq!((again.fields, again.unreadable), (read.fields, 0));
+    assert_eq!((again.fields, again.left_out), (read.fields, 0));
 }
 
 /// A key record reads the same when its values are written anew.
@@ -201,6 +201,7 @@ fn key_record(input: &[u8]) {
     assert_eq!(one.mode() == Mode::Testing, has("t", "y") == Some(true));
     assert_eq!(one.identity_rule() == IdentityRule::Exact, has("t", "s") == Some(true));
 
+    assert_eq!(one.notes().map(<[u8]>::to_vec), tags.value("n").map(slow::qp_section));
     written += &one.notes().map(|n| format!("; n={}", encode_quoted(n))).unwrap_or_default();
     if written.len() > MAX_RECORD_LEN {
         return;

@@ -69,6 +69,23 @@ fn quoted(text: &str) -> Option<Vec<u8>> {
     text.chars().all(is_safe).then_some(octets)
 }
 
+/// The `qp-section` of RFC 2045 §6.7: what follows an equals sign is two digits, or the sign is text.
+pub(super) fn qp_section(text: &str) -> Vec<u8> {
+    let mut parts = text.split('=');
+    let mut octets = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let digits = part.get(..2).filter(|two| two.bytes().all(|one| one.is_ascii_hexdigit()));
+        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(octet) => {
+                octets.push(octet);
+                octets.extend(part.bytes().skip(2));
+            }
+            None => octets.extend(b"=".iter().copied().chain(part.bytes())),
+        }
+    }
+    octets
+}
+
 /// The lines of a message, each with its CRLF, which the last may lack.
 fn lines(message: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();

@@ -459,7 +459,7 @@ fn copied_fields_are_read() {
         ("x", b"1", false),
         ("X", b"2", true),
     ];
-    assert_eq!((told.as_slice(), copies.unreadable), (&want[..], 1));
+    assert_eq!((told.as_slice(), copies.left_out), (&want[..], 1));
     let changed: Vec<_> = details.fields_unlike_copies().collect();
     assert_eq!(changed, ["From", "X"]);
 }

@@ -73,7 +73,7 @@ impl Serialize for One<'_> {
             domain: report.signing_domain.as_ref().map(DomainName::as_str),
             selector: report.selector.as_ref().map(Selector::as_str),
             algorithm: report.algorithm.as_deref(),
-            reason: reason(report, details.as_ref()),
+            reason: reason(report, header),
             code: report.outcome.code(),
             cause: report.outcome.cause(),
             remarks: report.remarks().collect(),
@@ -122,7 +122,6 @@ struct TagsJson<'a> {
     query_methods: Option<Vec<&'a str>>,
     signed_at: Option<u64>,
     expires_at: Option<u64>,
-    has_copied_fields: bool,
 }
 
 impl<'a> TagsJson<'a> {
@@ -136,7 +135,6 @@ impl<'a> TagsJson<'a> {
                 .map(|methods| methods.split(':').map(str::trim).collect()),
             signed_at: signature.signed_at().map(UnixTime::as_secs),
             expires_at: signature.expires_at().map(UnixTime::as_secs),
-            has_copied_fields: signature.copied_fields().is_some(),
         }
     }
 }
@@ -179,14 +177,14 @@ impl<'a> UnsignedJson<'a> {
 #[derive(Serialize)]
 struct CopiesJson<'a> {
     fields: Vec<CopyJson<'a>>,
-    unreadable: usize,
+    left_out: usize,
 }
 
 impl<'a> CopiesJson<'a> {
     fn new(copies: &'a Copies) -> Self {
         Self {
             fields: copies.fields.iter().map(CopyJson::new).collect(),
-            unreadable: copies.unreadable,
+            left_out: copies.left_out,
         }
     }
 }

@@ -1,23 +1,21 @@
 //! The sentence of `postseal verify` that says why a signature ended as it did.
 
-use postseal_dkim::{Outcome, SignatureDetails, SignatureReport};
+use postseal_dkim::{AuthResult, Header, SignatureReport};
 
-/// What the report says, and of a signature that does not verify which fields are not as its copies (`z=`) have them.
-pub(super) fn reason(report: &SignatureReport, details: Option<&SignatureDetails<'_>>) -> String {
+/// What the report says; and of a signature that fails, which fields were changed by its copies of them (`z=`).
+pub(super) fn reason(report: &SignatureReport, header: &Header<'_>) -> String {
     let mut reason = report.reason();
-    if report.outcome != Outcome::SignatureMismatch {
+    if report.outcome.result() != AuthResult::Fail {
         return reason;
     }
-    let changed: Vec<_> =
-        details.into_iter().flat_map(SignatureDetails::fields_unlike_copies).collect();
-    if let Some((first, others)) = changed.split_first() {
-        reason.push_str("; by the copies in z=, what was signed had another ");
-        reason.push_str(first);
-        for name in others.iter().take(MAX_OTHER_NAMES) {
-            reason.push_str(", ");
-            reason.push_str(name);
-        }
-        if others.len() > MAX_OTHER_NAMES {
+    let Some(details) = report.details(header) else { return reason };
+    let changed: Vec<_> = details.fields_unlike_copies().collect();
+    let shown: Vec<_> =
+        changed.iter().copied().filter(|name| name.len() <= MAX_NAME).take(MAX_NAMES).collect();
+    if !shown.is_empty() {
+        reason.push_str("; by the copies in z=, changed or gone since: ");
+        reason.push_str(&shown.join(", "));
+        if shown.len() < changed.len() {
             reason.push_str(" and more");
         }
     }
@@ -25,4 +23,7 @@ pub(super) fn reason(report: &SignatureReport, details: Option<&SignatureDetails
 }
 
 /// So that a line stays one that a person reads.
-const MAX_OTHER_NAMES: usize = 4;
+const MAX_NAMES: usize = 5;
+
+/// The longest name that is told, in octets. Registered names have up to 40.
+const MAX_NAME: usize = 64;

@@ -90,26 +90,7 @@ fn verify_reports_a_header_full_of_signatures_in_little_memory() -> Result<()> {
         let message = field.repeat(count) + "From: a@example.com\r\n\r\nbody\r\n";
         for message in [message.replace("\r\n", "\n"), message] {
             for output in [&[][..], &["--json"]] {
-                let mut process = Command::new(binary())
-                    .args(["verify", "--dns-file", "/dev/null"])
-                    .args(output)
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .spawn()?;
-                process.stdin.take().context("a pipe")?.write_all(message.as_bytes())?;
-                let mut text = process.stdout.take().context("a pipe")?;
-                // It cannot end as long as more is left than a pipe holds, so its memory can be asked for while its report
-                // comes out.
-                let (mut memory, mut octets, mut part) = (0, 0, vec![0; 32 << 10]);
-                loop {
-                    let read = text.read(&mut part)?;
-                    if read == 0 {
-                        break;
-                    }
-                    octets += read;
-                    memory = peak_memory(process.id()).unwrap_or(memory);
-                }
-                let status = process.wait()?;
+                let (memory, octets, status) = report_of(message.as_bytes(), output)?;
                 println!("{what} {output:?}: VmHWM {} KiB for {octets} octets", memory / 1024);
                 ensure!(status.code() == Some(1), "{what} {output:?}: {status}");
                 ensure!(octets > 80 * count, "{what} {output:?}: {octets} for {count}");
@@ -118,6 +99,48 @@ fn verify_reports_a_header_full_of_signatures_in_little_memory() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The copies in a signature are decoded, made canonical and compared with what they are copies of: here with the
+/// signature itself, which has all of the header.
+#[test]
+fn verify_reports_the_longest_copies_in_little_memory() -> Result<()> {
+    let start = "DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=From; bh=AAAA; b=AAAA; \
+         z=DKIM-Signature:";
+    for unit in ["a", "=FF", "ü"] {
+        let count = (MAX_HEADER_LEN - 200) / unit.len();
+        let message = format!("{start}{}\r\nFrom: a@example.com\r\n\r\n", unit.repeat(count));
+        let (memory, octets, status) = report_of(message.as_bytes(), &["--json"])?;
+        println!("{unit}: VmHWM {} KiB for {octets} octets", memory / 1024);
+        ensure!(status.code() == Some(1), "{unit}: {status}");
+        ensure!(octets > count, "{unit}: {octets} octets for {count}");
+        ensure!((1..=VERIFY_MEMORY).contains(&memory), "{unit}: {memory}");
+    }
+    Ok(())
+}
+
+/// The most memory that `postseal verify` ever had, how many octets it wrote, more than a pipe holds, and its status.
+fn report_of(message: &[u8], output: &[&str]) -> Result<(u64, usize, ExitStatus)> {
+    let mut process = Command::new(binary())
+        .args(["verify", "--dns-file", "/dev/null"])
+        .args(output)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    process.stdin.take().context("a pipe")?.write_all(message)?;
+    let mut text = process.stdout.take().context("a pipe")?;
+    // It cannot end as long as more is left than a pipe holds, so its memory can be asked for while its report
+    // comes out.
+    let (mut memory, mut octets, mut part) = (0, 0, vec![0; 32 << 10]);
+    loop {
+        let read = text.read(&mut part)?;
+        if read == 0 {
+            break;
+        }
+        octets += read;
+        memory = peak_memory(process.id()).unwrap_or(memory);
+    }
+    Ok((memory, octets, process.wait()?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +244,7 @@ const PARTS: usize = (1 << 30) / (LINE.len() * LINES_OF_A_PART) + 1;
 /// As many as fit into a packet of the milter protocol.
 const LINES_OF_A_PACKET: usize = 65_535 / LINE.len();
 
-/// What `postseal verify` may need: the program, the longest header, and a chunk.
+/// What `postseal verify` may need: the program, the longest header with what is copied of it, and a chunk.
 const VERIFY_MEMORY: u64 = 32 << 20;
 
 /// What a message may add to the daemon.

@@ -37,9 +37,9 @@ fn what_opendkim_copied_is_found_in_the_header() -> Result<()> {
         let details = details(&header, now).with_context(|| shaped.to_string())?;
         let copies = details.copies.as_ref().context("no z=")?;
         ensure!(
-            copies.unreadable == 0,
-            "{shaped}: {} are unreadable\n{}",
-            copies.unreadable,
+            copies.left_out == 0,
+            "{shaped}: {} are left out\n{}",
+            copies.left_out,
             signed.escape_ascii()
         );
         for copy in &copies.fields {
