@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::canon::relaxed_field;
 use crate::encoding::decode_quoted;
 use crate::field::{Header, end_of_name};
@@ -50,14 +52,18 @@ impl Copies {
         }
         let names: HashSet<Vec<u8>> =
             fields.iter().map(|copy| copy.name.to_ascii_lowercase().into_bytes()).collect();
-        let present: HashSet<_> = header
+        // By their hashes, so that there is never more than one canonical form at a time: fields may be long.
+        let hash = |name: &[u8], value: &[u8]| {
+            let hash = digest(&SHA256, &relaxed_field(name, value));
+            Sha256::try_from(hash.as_ref()).expect("SHA-256 has 32 octets")
+        };
+        let present: HashSet<Sha256> = header
             .fields()
             .filter(|field| names.contains(&field.name().to_ascii_lowercase()))
-            .map(|field| relaxed_field(field.name(), field.value()))
+            .map(|field| hash(field.name(), field.value()))
             .collect();
         for copy in &mut fields {
-            let canonical = relaxed_field(copy.name.as_bytes(), &copy.value);
-            copy.is_in_header = present.contains(&canonical);
+            copy.is_in_header = present.contains(&hash(copy.name.as_bytes(), &copy.value));
         }
         Self { fields, left_out }
     }
@@ -73,6 +79,9 @@ impl CopiedField {
         Some(Self { name: name.to_owned(), value: decode_quoted(value)?, is_in_header: false })
     }
 }
+
+/// A hash of a canonical field.
+type Sha256 = [u8; 32];
 
 /// The largest number of copies that are read of one signature, as many as `h=` may have names.
 pub const MAX_COPIES: usize = 1_000;

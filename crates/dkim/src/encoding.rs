@@ -1,7 +1,7 @@
 //! The text encodings of tag values: base64, DKIM quoted-printable (§2.10, §2.11), and the quoted-printable of
 //! MIME, in which the notes of a key are (§3.6.1 `n=`).
 //!
-//! Folding white space inside either counts for nothing.
+//! Folding white space inside the first two counts for nothing.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;

@@ -15,7 +15,7 @@ use postseal_dkim::{DomainName, Header, Report, SignatureReport, UnixTime, Verif
 use super::key_lookup::KeyArgs;
 use super::message_input::{self, Reading};
 use super::sign::CANNOT_WRITE;
-use super::verify_reason::reason;
+use super::verify_reason::{needs_details, reason};
 use super::{cannot, verify_json};
 use crate::clock;
 
@@ -94,7 +94,8 @@ fn in_lines(report: &Report, header: &Header<'_>) -> String {
         let selector = selector.as_ref().map_or("-", |selector| selector.as_str());
         let algorithm = algorithm.as_deref().unwrap_or("-");
         let result = outcome.result();
-        let reason = reason(signature, header);
+        let details = needs_details(signature).then(|| signature.details(header)).flatten();
+        let reason = reason(signature, details.as_ref());
         writeln!(lines, "{result} d={domain} s={selector} a={algorithm} {reason}")
             .expect("a string takes all that is written");
     }

@@ -73,7 +73,7 @@ impl Serialize for One<'_> {
             domain: report.signing_domain.as_ref().map(DomainName::as_str),
             selector: report.selector.as_ref().map(Selector::as_str),
             algorithm: report.algorithm.as_deref(),
-            reason: reason(report, header),
+            reason: reason(report, details.as_ref()),
             code: report.outcome.code(),
             cause: report.outcome.cause(),
             remarks: report.remarks().collect(),

@@ -1,14 +1,11 @@
 //! The sentence of `postseal verify` that says why a signature ended as it did.
 
-use postseal_dkim::{AuthResult, Header, SignatureReport};
+use postseal_dkim::{AuthResult, SignatureDetails, SignatureReport};
 
 /// What the report says; and of a signature that fails, which fields were changed by its copies of them (`z=`).
-pub(super) fn reason(report: &SignatureReport, header: &Header<'_>) -> String {
+pub(super) fn reason(report: &SignatureReport, details: Option<&SignatureDetails<'_>>) -> String {
     let mut reason = report.reason();
-    if report.outcome.result() != AuthResult::Fail {
-        return reason;
-    }
-    let Some(details) = report.details(header) else { return reason };
+    let Some(details) = details.filter(|_| needs_details(report)) else { return reason };
     let changed: Vec<_> = details.fields_unlike_copies().collect();
     let shown: Vec<_> =
         changed.iter().copied().filter(|name| name.len() <= MAX_NAME).take(MAX_NAMES).collect();
@@ -20,6 +17,11 @@ pub(super) fn reason(report: &SignatureReport, header: &Header<'_>) -> String {
         }
     }
     reason
+}
+
+/// Says whether there is anything that details would add.
+pub(super) fn needs_details(report: &SignatureReport) -> bool {
+    report.outcome.result() == AuthResult::Fail
 }
 
 /// So that a line stays one that a person reads.
