@@ -55,8 +55,8 @@
 //! | octets of the body made canonical | the body twice, once simple and once relaxed | |
 //! | memory | the decoded `b=` and `bh=`, an index of the fields, a report for each signature; nothing of the body | |
 //!
-//! Whoever asks for [`SignatureReport::details`] reads the field again, and with `z=` in it makes a copy of that and of the
-//! fields that it names.
+//! Whoever asks for [`SignatureReport::details`] reads the field again. With `z=` in it that holds the decoded copies, the
+//! canonical form of one field at a time, and a hash of each field that is compared.
 //!
 //! All else is one pass over the header section to cut fields, and one or two over the signatures that are
 //! not checked, for what a report says of them.

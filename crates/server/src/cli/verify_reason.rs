@@ -2,7 +2,7 @@
 
 use postseal_dkim::{AuthResult, SignatureDetails, SignatureReport};
 
-/// What the report says; and of a signature that fails, which fields were changed by its copies of them (`z=`).
+/// What the report says; and of a signature that fails, which fields are not as its copies (`z=`) have them.
 pub(super) fn reason(report: &SignatureReport, details: Option<&SignatureDetails<'_>>) -> String {
     let mut reason = report.reason();
     let Some(details) = details.filter(|_| needs_details(report)) else { return reason };
